@@ -1,0 +1,64 @@
+# Everything a fresh machine needs is made here: Python 3.11+ and make are enough to begin.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SAMPLE := .nasmigrate/sample/marketplace.db
+
+.DEFAULT_GOAL := help
+.PHONY: help rehearse test unit lint types layers check package docs bench clean distclean
+
+help:                  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+$(VENV)/.run: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "python3-venv is needed: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group lint
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
+
+rehearse: $(VENV)/.run ## rehearse the sample marketplace on an embedded Postgres
+	@mkdir -p $(dir $(SAMPLE))
+	@$(BIN)/python data_samples/generate.py $(SAMPLE) --scale small --force > /dev/null
+	@$(BIN)/nasmigrate rehearse $(SAMPLE)
+
+test: $(VENV)/.test lint types layers unit package ## install what the tests need and run them all
+
+unit: $(VENV)/.test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	@$(BIN)/mypy
+
+layers: $(VENV)/.test
+	@$(BIN)/lint-imports --no-cache
+
+package: $(VENV)/.test ## build wheel and sdist; rehearse with the wheel in an empty venv elsewhere
+	@BIN=$(BIN) PYTHON=$(PYTHON) sh tests/support/wheel.sh
+
+docs: $(VENV)/.test ## write the generated pages of docs/
+	@$(BIN)/python -m tests.support.generate_docs
+
+bench: $(VENV)/.bench ## side by side with pgloader and DuckDB; writes benchmarks/RESULTS.md
+	@$(BIN)/python benchmarks/run.py
+
+clean:                 ## remove caches and build products
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean       ## and the virtual environment and all runs
+	@rm -rf $(VENV) .nasmigrate

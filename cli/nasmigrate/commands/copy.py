@@ -1,0 +1,48 @@
+"""`nasmigrate copy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nasmigrate.commands._app import App
+from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+
+
+@subcommand("copy")
+@source_argument
+@click.argument("target", required=False)
+@click.option("--target", "target_option", metavar="DSN", help="The target, when SOURCE comes from nasmigrate.toml.")
+@password_file_option
+@click.option("--resume", is_flag=True, help="Go on with the last copy into this target.")
+@click.option("--round-trip/--no-round-trip", default=False, help="Also decode Postgres back to SQLite and compare.")
+@click.option("--chunk-rows", type=click.IntRange(min=1), metavar="N", help="Most rows in a chunk.")
+@click.option("--chunk-bytes", metavar="N", help="Most bytes in a chunk, such as 16777216 or '16 MiB'.")
+@click.pass_obj
+def command(
+    app: App,
+    source: str | None,
+    target: str | None,
+    target_option: str | None,
+    password_file: Path | None,
+    resume: bool,
+    round_trip: bool,
+    chunk_rows: int | None,
+    chunk_bytes: str | None,
+) -> int:
+    """Copy the source into an empty target and verify it.
+
+    SOURCE is the SQLite file [source.path], TARGET a postgresql:// URL, 'host=… dbname=…' or env:NAME
+    [target.dsn]. A target that holds anything is refused.
+    """
+    from nasmigrate.commands._run import show, source_and_target, source_path, target_of
+
+    source, target = source_and_target(source, target, target_option)
+    loaded = app.load({"transfer.chunk_rows": chunk_rows, "transfer.chunk_bytes": chunk_bytes})
+    path = source_path(app, loaded, source)
+    chosen = target_of(app, loaded, target, password_file)
+
+    from nasmigrate.workflows.copy import copy
+
+    return show(app, copy(app.context(loaded), path, chosen, resume=resume, round_trip=round_trip))

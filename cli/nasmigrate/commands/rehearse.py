@@ -1,0 +1,36 @@
+"""`nasmigrate rehearse`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nasmigrate.commands._app import App
+from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+
+
+@subcommand("rehearse")
+@source_argument
+@click.option("--target", metavar="DSN", help="Empty database to rehearse on [a throw-away server].")
+@password_file_option
+@click.option("--keep-target", is_flag=True, help="Leave the rehearsed target for a look.")
+@click.pass_obj
+def command(app: App, source: str | None, target: str | None, password_file: Path | None, keep_target: bool) -> int:
+    """Do the whole migration on a throw-away target and prove it.
+
+    SOURCE is the SQLite file [source.path of nasmigrate.toml]. It is only read.
+    The target of nasmigrate.toml is never used here: name one with --target, or leave it out.
+    """
+    from nasmigrate.commands._run import show, source_path, target_of
+    from nasmigrate.core.errors import UsageProblem
+
+    if password_file and not target:
+        raise UsageProblem("--password-file needs --target")
+    loaded = app.load()
+    path = source_path(app, loaded, source)
+    chosen = target_of(app, loaded, target, password_file) if target else None
+
+    from nasmigrate.workflows.rehearse import rehearse
+
+    return show(app, rehearse(app.context(loaded), path, target=chosen, keep_target=keep_target))

@@ -1,0 +1,1 @@
+"""Facts every room needs: errors, configuration, the run directory, events, progress, redaction."""

@@ -1,0 +1,143 @@
+"""The model of nasmigrate.toml: its sections, their keys, types, bounds and defaults."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+# Rules that may be opted into per column; every other name is an error. traps: section "Rules".
+RULES = (
+    "blob-as-text",
+    "bool-words",
+    "bytes-as-json",
+    "empty-as-null",
+    "epoch-ms",
+    "epoch-s",
+    "epoch-us",
+    "fold-names",
+    "invalid-utf8=bytea",
+    "json-reformat",
+    "jsonb-blob-as-json",
+    "julian-day",
+    "money-cents-snap",
+    "naive-as-utc",
+    "nul-in-text=replace",
+    "offset-as-utc",
+    "orphans=not-valid",
+    "orphans=quarantine",
+    "uuid-canonical",
+    "zero-date-as-null",
+)
+AVAILABLE_RULES: tuple[str, ...] = ()
+
+_SIZE = re.compile(r"(\d+)\s*(B|kB|KiB|MB|MiB|GB|GiB)?")
+_UNITS = {
+    "B": 1,
+    "kB": 1000,
+    "KiB": 1024,
+    "MB": 1000**2,
+    "MiB": 1024**2,
+    "GB": 1000**3,
+    "GiB": 1024**3,
+}
+_ACCEPT = re.compile(r"[A-Z][A-Z0-9_]*:\S.*")
+
+
+def _bytes(value: object) -> object:
+    """`16 MiB` -> 16777216; anything but text is left to the validator."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError("a number of bytes, or a size such as '16 MiB'")
+    return int(match[1]) * _UNITS[match[2] or "B"]
+
+
+def _names(value: object) -> object:
+    """One name or a list of names -> a tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are an error, values are frozen and not converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SourceSection(Section):
+    """`[source]`: the SQLite file."""
+
+    path: str | None = Field(default=None, min_length=1, description="The SQLite file.")
+    busy_timeout: float = Field(default=5.0, ge=0, le=3600, description="Seconds to wait for a lock.")
+
+
+class TargetSection(Section):
+    """`[target]`: the Postgres database."""
+
+    dsn: str | None = Field(default=None, min_length=1, description="postgresql:// URL, key=value, or env:NAME.")
+    password_file: str | None = Field(default=None, min_length=1, description="File (0600) with the password.")
+
+
+class MigrationsSection(Section):
+    """`[migrations]`: the Alembic revisions."""
+
+    directory: str = Field(default="migrations", min_length=1, description="Folder of the Alembic revisions.")
+
+
+class PlanSection(Section):
+    """`[plan]`: answers to findings."""
+
+    accept: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        default=(), description="Accepted findings, each CODE:table.column."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> PlanSection:
+        for entry in self.accept:
+            if not _ACCEPT.fullmatch(entry):
+                raise ValueError(f"accept: {entry!r} is not of the form CODE:table.column")
+        return self
+
+
+class ColumnSection(Section):
+    """`[columns."table.column"]`: the choice for one column."""
+
+    type: str | None = Field(default=None, min_length=1, description="Postgres type to use for the column.")
+    rule: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        default=(), description="Mapping rules to apply to the column."
+    )
+
+
+class TransferSection(Section):
+    """`[transfer]`: bounds of a chunk, and connections."""
+
+    chunk_rows: int = Field(default=50_000, ge=1, le=10_000_000, description="Most rows in a chunk.")
+    chunk_bytes: Annotated[int, BeforeValidator(_bytes)] = Field(
+        default=16 * 1024**2,
+        ge=64 * 1024,
+        le=1024**3,
+        description="Most bytes in a chunk; '16 MiB' is understood.",
+    )
+    verify_connections: int = Field(default=2, ge=1, le=64, description="Connections that verify at once.")
+
+
+class RehearseSection(Section):
+    """`[rehearse]`: what a rehearsal proves."""
+
+    round_trip: bool = Field(default=True, description="Decode Postgres back to SQLite and compare.")
+
+
+class Config(Section):
+    """All settings of one project."""
+
+    source: SourceSection = SourceSection()
+    target: TargetSection = TargetSection()
+    migrations: MigrationsSection = MigrationsSection()
+    plan: PlanSection = PlanSection()
+    columns: dict[str, ColumnSection] = Field(default_factory=dict)
+    transfer: TransferSection = TransferSection()
+    rehearse: RehearseSection = RehearseSection()

@@ -1,0 +1,104 @@
+"""Translates the expressions of a SQLite schema to PostgreSQL: DEFAULT, CHECK, WHERE, index and generated terms.
+
+Strictly by an allow-list. What is not known to mean exactly the same is NotTranslated with a reason, never guessed;
+what is translated is still proven on the real server in rehearsal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nasmigrate.schema.expressions.agree import stored_as, truth, typed
+from nasmigrate.schema.expressions.defaults import default_sql
+from nasmigrate.schema.expressions.facts import ColumnTypes, NotTranslated, Refusal, Translated, TypeName, Value
+from nasmigrate.schema.expressions.source import read
+from nasmigrate.schema.expressions.translator import Translator
+
+__all__ = [
+    "ColumnTypes",
+    "NotTranslated",
+    "Translated",
+    "translate_default",
+    "translate_predicate",
+    "translate_term",
+]
+
+
+def translate_default(sql: str, *, target_type: str, text_shape: str | None) -> Translated | NotTranslated:
+    """Translate a column's DEFAULT, as `table_xinfo` gives its text.
+
+    Args:
+        sql: the text of the default; parentheses around it are allowed.
+        target_type: the column's PostgreSQL type.
+        text_shape: how the stored rows write their dates (`YYYY-MM-DD HH:MM:SS`, also with `T`, `.SSS`, and `Z` or
+            an offset), None when the column has no such shape.
+
+    Returns:
+        NotTranslated also when a new row would not have the shape of the stored ones: it could not come home.
+    """
+    try:
+        return Translated(sql=default_sql(sql, target=TypeName.parse(target_type), text_shape=text_shape))
+    except Refusal as refusal:
+        return NotTranslated(reason=refusal.reason)
+
+
+def translate_predicate(
+    sql: str,
+    *,
+    columns: ColumnTypes,
+    collations: Mapping[str, str] | None = None,
+    text_shapes: Mapping[str, str] | None = None,
+    utf8: bool = True,
+) -> Translated | NotTranslated:
+    """Translate a CHECK or the WHERE of a partial index; NULL is as good as true for a CHECK in both systems.
+
+    Args:
+        sql: the text between the parentheses, or after WHERE.
+        columns: PostgreSQL types of all columns of the table; a double-quoted word outside them is a string.
+        collations: SQLite collations of columns that are not BINARY.
+        text_shapes: shapes of the columns whose dates were text; without them dates compare with nothing.
+        utf8: False for a UTF-16 database, where text sorts otherwise.
+    """
+    try:
+        value = truth(_value(sql, columns=columns, collations=collations, text_shapes=text_shapes, utf8=utf8))
+    except Refusal as refusal:
+        return NotTranslated(reason=refusal.reason)
+    return Translated(sql=value.sql)
+
+
+def translate_term(
+    sql: str,
+    *,
+    columns: ColumnTypes,
+    collations: Mapping[str, str] | None = None,
+    text_shapes: Mapping[str, str] | None = None,
+    utf8: bool = True,
+    target_type: str | None = None,
+) -> Translated | NotTranslated:
+    """Translate a key term of an index, or with `target_type` the expression of a generated column of that type.
+
+    The other arguments are those of translate_predicate. The result has no parentheses around it.
+    """
+    try:
+        value = _value(sql, columns=columns, collations=collations, text_shapes=text_shapes, utf8=utf8)
+        written = typed(value) if target_type is None else stored_as(value, TypeName.parse(target_type))
+    except Refusal as refusal:
+        return NotTranslated(reason=refusal.reason)
+    return Translated(sql=written)
+
+
+def _value(
+    sql: str,
+    *,
+    columns: ColumnTypes,
+    collations: Mapping[str, str] | None,
+    text_shapes: Mapping[str, str] | None,
+    utf8: bool,
+) -> Value:
+    translator = Translator(
+        read(sql), columns=columns, collations=collations or {}, shapes=text_shapes or {}, utf8=utf8
+    )
+    try:
+        return translator.translate()
+    except RecursionError as error:
+        raise Refusal("the expression is nested too deeply") from error

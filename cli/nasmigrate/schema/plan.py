@@ -1,0 +1,180 @@
+"""The plan: what will stand in Postgres, column by column, and why. It is `plan.json`.
+
+The hash covers schema, codecs, rules and what the configuration decided; never counts, samples or paths, so the
+plan of tonight's live file equals the plan that was rehearsed on yesterday's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from nasmigrate.core.result import Document, Finding
+from nasmigrate.schema.codecs import Codec, build
+
+PLAN_VERSION = 1
+
+
+class PlanColumn(Document):
+    """One column of the target.
+
+    `pg_type` is what DDL writes. `generated` columns of the source stand as plain columns that hold the computed
+    values (the finding GENERATED_FROZEN says so).
+    """
+
+    name: str
+    declared_type: str
+    codec: str
+    parameters: dict[str, str | int] = Field(default_factory=dict)
+    pg_type: str
+    collation: str | None = None
+    nullable: bool = True
+    default_sql: str | None = None
+    identity: bool = False
+    generated: Literal["stored", "virtual"] | None = None
+    raw_text: bool = False
+
+    def build_codec(self) -> Codec:
+        """The codec that encodes and decodes this column."""
+        return build(self.codec, self.parameters)
+
+
+class PlanIndexTerm(Document):
+    """One term of an index as Postgres DDL: a plain column, or an expression in parentheses."""
+
+    column: str | None = None
+    expression: str | None = None
+    descending: bool = False
+
+
+class PlanIndex(Document):
+    """An index; `constraint` says that it carries a UNIQUE constraint of the source."""
+
+    name: str
+    unique: bool
+    terms: tuple[PlanIndexTerm, ...]
+    where: str | None = None
+    constraint: bool = False
+
+
+class PlanForeignKey(Document):
+    """A foreign key, all columns in key order."""
+
+    name: str
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    on_update: str
+    on_delete: str
+    deferred: bool = False
+
+
+class PlanCheck(Document):
+    """A CHECK constraint in Postgres' SQL."""
+
+    name: str
+    sql: str
+
+
+class PlanTable(Document):
+    """One table of the target.
+
+    `key` identifies a row: the primary key or the first usable unique key; empty when there is none. `mode` is
+    `range` when chunks are ranges of the key, `multiset` when they are buckets of row digests.
+    """
+
+    name: str
+    columns: tuple[PlanColumn, ...]
+    key: tuple[str, ...] = ()
+    mode: Literal["range", "multiset"] = "range"
+    primary_key: tuple[str, ...] = ()
+    primary_key_name: str | None = None
+    indexes: tuple[PlanIndex, ...] = ()
+    foreign_keys: tuple[PlanForeignKey, ...] = ()
+    checks: tuple[PlanCheck, ...] = ()
+    without_rowid: bool = False
+    autoincrement: bool = False
+
+    def column(self, name: str) -> PlanColumn:
+        """The column called `name` exactly.
+
+        Raises:
+            KeyError: no such column.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.name}.{name}")
+
+    @property
+    def key_indices(self) -> tuple[int, ...]:
+        """Positions of the key columns."""
+        names = [column.name for column in self.columns]
+        return tuple(names.index(name) for name in self.key)
+
+    @property
+    def identity(self) -> PlanColumn | None:
+        """The identity column, or None."""
+        return next((column for column in self.columns if column.identity), None)
+
+    def codecs(self) -> list[Codec]:
+        """One codec per column, in column order."""
+        return [column.build_codec() for column in self.columns]
+
+
+class TableEvidence(Document):
+    """What the profile saw of a table: not part of the hash."""
+
+    rows: int
+    max_row_bytes: int
+    mean_row_bytes: float
+    columns: dict[str, dict[str, int | str | float | None]]
+
+
+class Plan(Document):
+    """The whole plan.
+
+    `hash` is over everything but `evidence`, `findings`, `source` and `created_at`.
+    """
+
+    format_version: int = PLAN_VERSION
+    hash: str = ""
+    encoding: str
+    tables: tuple[PlanTable, ...]
+    not_carried: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    source: str = ""
+    source_sha256: str = ""
+    created_at: str = ""
+    profile_seconds: float = 0.0
+    evidence: dict[str, TableEvidence] = Field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def table(self, name: str) -> PlanTable:
+        """The table called `name` exactly.
+
+        Raises:
+            KeyError: no such table.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise KeyError(name)
+
+    def hashed(self) -> Plan:
+        """The same plan with its hash set."""
+        return self.model_copy(update={"hash": self.compute_hash()})
+
+    def compute_hash(self) -> str:
+        """sha256 (hexadecimal) over the canonical JSON of what decides the target's shape."""
+        content = {
+            "version": self.format_version,
+            "encoding": self.encoding,
+            "tables": [table.model_dump(mode="json") for table in self.tables],
+            "not_carried": sorted(self.not_carried),
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()

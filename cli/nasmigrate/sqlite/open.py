@@ -1,0 +1,316 @@
+"""Opens SQLite files so that nothing in them, and nothing we do, can change them.
+
+The live file is read through apsw alone, its header included: POSIX locks belong to a process and vanish when
+anything in it closes the file behind SQLite's back.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote_from_bytes
+
+import apsw
+
+from nasmigrate.core.errors import (
+    NotSqlite,
+    SourceChanged,
+    SourceCorrupt,
+    SourceEmpty,
+    SourceEncrypted,
+    SourceError,
+    SourceLocked,
+)
+
+BUSY_TIMEOUT: Final = 5.0
+"""Seconds to wait for a lock before giving up."""
+
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_SIZE: Final = 100
+_SAMPLE_SIZE: Final = 4096
+
+# What people hand over by mistake, by the first bytes of the file.
+_KNOWN_STARTS: Final = (
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"PK\x03\x04", "a zip archive; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
+    (b"\xfd7zXZ\0", "an xz archive; unpack it first"),
+    (b"BZh", "a bzip2 archive; unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (b"PGDMP", "a pg_dump archive"),
+    (b"** This file contains an SQLite 2", "a SQLite 2 database; convert it with sqlite and sqlite3 first"),
+    (b"\x37\x7f\x06\x82", "the -wal file of a SQLite database; name the database beside it"),
+    (b"\x37\x7f\x06\x83", "the -wal file of a SQLite database; name the database beside it"),
+    (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", "the -journal of a SQLite database; name the database beside it"),
+    (b"\0\x01\0\0Standard ", "a Microsoft Access database"),
+    (b"\x7fELF", "a program"),
+    (b"%PDF", "a PDF document"),
+)
+
+_PRAGMAS_WITH_ARGUMENT: Final = frozenset(
+    "table_list table_info table_xinfo index_list index_info index_xinfo foreign_key_list foreign_key_check "  # noqa: SIM905
+    "quick_check integrity_check cache_size cache_spill threads".split()
+)
+_PRAGMAS_READ: Final = frozenset(
+    "encoding user_version application_id schema_version data_version page_size page_count freelist_count "  # noqa: SIM905
+    "journal_mode auto_vacuum collation_list database_list function_list module_list compile_options query_only "
+    "trusted_schema cell_size_check mmap_size busy_timeout".split()
+)
+_ACTIONS: Final = frozenset(
+    {
+        apsw.SQLITE_SELECT,
+        apsw.SQLITE_READ,
+        apsw.SQLITE_RECURSIVE,
+        apsw.SQLITE_TRANSACTION,
+        apsw.SQLITE_SAVEPOINT,
+    }
+)
+_FUNCTIONS_REFUSED: Final = frozenset({"load_extension", "fts3_tokenizer"})
+
+
+def check_file(path: Path) -> Path:
+    """The resolved path of a file that begins like a SQLite 3 database; nothing is created or locked.
+
+    Raises:
+        SourceError: missing, unreadable, or no regular file (a FIFO would block for ever).
+        SourceEmpty: 0 bytes, which SQLite would take for an empty database.
+        NotSqlite: another format; the message says what it looks like.
+        SourceEncrypted: no known format, and random from the first byte.
+        SourceCorrupt: a SQLite header with impossible fields, or cut short.
+    """
+    resolved = _regular_file(path)
+    size, sample = _first_bytes(resolved)
+    if size == 0:
+        raise SourceEmpty(
+            f"{resolved}: the file is empty (0 bytes)",
+            hint="check the path; SQLite creates an empty file when an application opens a wrong name",
+        )
+    if not sample.startswith(_MAGIC):
+        raise _not_sqlite(resolved, size, sample)
+    page_size = int.from_bytes(sample[16:18], "big") if len(sample) >= _HEADER_SIZE else 0
+    page_size = 65536 if page_size == 1 else page_size
+    if size < _HEADER_SIZE or size < page_size:
+        raise SourceCorrupt(
+            f"{resolved}: the file is cut short ({size} bytes, less than its first page)",
+            hint="restore it from a backup; nasmigrate does not salvage",
+        )
+    if not 512 <= page_size <= 65536 or page_size & (page_size - 1):
+        raise SourceCorrupt(
+            f"{resolved}: the header names an impossible page size ({page_size} bytes)",
+            hint="restore it from a backup; nasmigrate does not salvage",
+        )
+    return resolved
+
+
+def open_source(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> apsw.Connection:
+    """A connection that can only read the live file `path`; `busy_timeout` in seconds.
+
+    A database in WAL mode may gain its -wal and -shm files: SQLite needs them to read beside a writer.
+
+    Raises:
+        SourceError: or one of its kinds, see `check_file` and `mapped_errors`.
+    """
+    return _open_guarded(check_file(path), "mode=ro", busy_timeout)
+
+
+def open_snapshot(path: Path) -> apsw.Connection:
+    """A connection that can only read a snapshot of our own, without any lock (`immutable=1`).
+
+    Never for the live file: `immutable=1` ignores a -wal or a hot journal beside it, and so shows torn data.
+
+    Raises:
+        SourceError: or one of its kinds, see `check_file` and `mapped_errors`.
+    """
+    return _open_guarded(check_file(path), "mode=ro&immutable=1", 0.0)
+
+
+@contextmanager
+def mapped_errors(path: Path, operation: str = "read") -> Iterator[None]:
+    """Turn what apsw raises into our errors, with the operation and the path.
+
+    Raises:
+        SourceLocked: another process holds a lock (SQLITE_BUSY, SQLITE_LOCKED).
+        NotSqlite: SQLITE_NOTADB.
+        SourceCorrupt: SQLITE_CORRUPT, or text in the schema that is not valid UTF-8.
+        SourceChanged: SQLITE_SCHEMA.
+        SourceError: every other error of SQLite.
+    """
+    try:
+        yield
+    except apsw.InterruptError:
+        raise  # a deadline or Ctrl-C of ours, not a fact about the file
+    except apsw.Error as error:
+        raise _mapped(error, path, operation) from error
+    except UnicodeDecodeError as error:
+        raise SourceCorrupt(
+            f"{path}: cannot {operation}: a name or SQL text in the schema is not valid UTF-8 "
+            f"(byte {error.start} of {bytes(error.object)[:40]!r})",
+            hint="rename the object in the source, or restore the file from a backup",
+        ) from error
+
+
+def _regular_file(path: Path) -> Path:
+    try:
+        kind = path.lstat().st_mode
+        # A link is resolved once, here, so that every later message and lock names the file itself.
+        resolved = path.resolve(strict=True)
+        if stat.S_ISLNK(kind):
+            kind = resolved.lstat().st_mode
+        str(resolved).encode()
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"{path}: no such file",
+            hint="check the path; nasmigrate never creates a source",
+        ) from error
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{os.fsencode(path)!r}: the path is not valid UTF-8", hint="rename it") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links before Python 3.13
+        raise SourceError(f"{path}: cannot look at the file: {error}", hint="check the path and its rights") from error
+    if stat.S_ISREG(kind):
+        return resolved
+    what = next(
+        (
+            name
+            for test, name in (
+                (stat.S_ISDIR, "a directory"),
+                (stat.S_ISFIFO, "a FIFO"),
+                (stat.S_ISSOCK, "a socket"),
+                (stat.S_ISBLK, "a block device"),
+                (stat.S_ISCHR, "a character device"),
+            )
+            if test(kind)
+        ),
+        "no regular file",
+    )
+    raise SourceError(f"{resolved}: this is {what}, not a database file", hint="name the SQLite file itself")
+
+
+def _first_bytes(path: Path) -> tuple[int, bytes]:
+    """Size and first bytes, read through SQLite's own file layer, which keeps the locks of this process."""
+    with mapped_errors(path, "open"):
+        file = apsw.VFSFile("", str(path), [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
+        try:
+            size = file.xFileSize()
+            return size, file.xRead(min(size, _SAMPLE_SIZE), 0) if size else b""
+        finally:
+            file.xClose()
+
+
+def _not_sqlite(path: Path, size: int, sample: bytes) -> SourceError:
+    start = f"{path}: not a SQLite database (first 16 bytes are {sample[:16].hex(' ')})"
+    for magic, what in _KNOWN_STARTS:
+        if sample.startswith(magic):
+            return NotSqlite(f"{start}: it looks like {what.partition(';')[0]}", hint=what)
+    if _is_text(sample):
+        return NotSqlite(
+            f"{start}: it looks like a text file",
+            hint="a .sql dump must be loaded into a SQLite file first: sqlite3 new.db < dump.sql",
+        )
+    if size >= 512 and _entropy_share(sample) > 0.95:
+        return SourceEncrypted(
+            f"{start}: it looks encrypted",
+            hint="decrypt it first (SQLCipher: sqlcipher_export); nasmigrate takes no database keys",
+        )
+    return NotSqlite(start, hint="check the path")
+
+
+def _is_text(sample: bytes) -> bool:
+    try:
+        text = sample.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(sample) - 3:  # otherwise a character cut by the sample's end
+            return False
+        text = sample[: error.start].decode()
+    return all(character.isprintable() or character in "\t\r\n\ufeff" for character in text)
+
+
+def _entropy_share(sample: bytes) -> float:
+    """Shannon entropy of the bytes, as a share of what random bytes of this length would show."""
+    total = len(sample)
+    entropy = -sum(n / total * math.log2(n / total) for n in Counter(sample).values())
+    # Expected entropy of uniform bytes is 8 bits less the finite-sample bias (Miller 1955): 255 / (2 n ln 2).
+    return entropy / (8 - 255 / (2 * total * math.log(2)))
+
+
+def _open_guarded(path: Path, query: str, busy_timeout: float) -> apsw.Connection:
+    uri = f"file://{quote_from_bytes(os.fsencode(path))}?{query}"
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOFOLLOW
+    with mapped_errors(path, "open"):
+        connection = apsw.Connection(uri, flags=flags)
+        try:
+            connection.set_busy_timeout(math.ceil(busy_timeout * 1000))
+            _guard(connection)
+            # SQLite opens lazily: read the schema now, so that a lock or damage is named here.
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _guard(connection: apsw.Connection) -> None:
+    """Switch off everything by which a file's own SQL could act (https://sqlite.org/security.html)."""
+    for option, value in (
+        (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),
+        (apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
+        (apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0),
+        (apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0),
+        (apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0),
+        (apsw.SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0),
+    ):
+        connection.config(option, value)
+    connection.execute("PRAGMA query_only = 1; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0").fetchall()
+    connection.authorizer = _authorize
+
+
+def _authorize(action: int, first: str | None, second: str | None, _database: str | None, _trigger: str | None) -> int:
+    if action in _ACTIONS:
+        allowed = True
+    elif action == apsw.SQLITE_FUNCTION:
+        allowed = (second or "").lower() not in _FUNCTIONS_REFUSED
+    elif action == apsw.SQLITE_PRAGMA:
+        name = (first or "").lower()
+        allowed = name in _PRAGMAS_WITH_ARGUMENT or (name in _PRAGMAS_READ and second is None)
+    else:
+        allowed = False
+    return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
+
+
+def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
+    message = f"{path}: cannot {operation}: {error}"
+    details: dict[str, object] = {"path": str(path), "operation": operation, "sqlite": type(error).__name__}
+    if (extended := getattr(error, "extendedresult", None)) is not None:
+        details["extended_result"] = extended
+
+    def made(kind: Callable[..., SourceError], hint: str | None) -> SourceError:
+        return kind(message, hint=hint, details=details)
+
+    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+        return made(SourceLocked, "another process holds a lock; close it, or raise the busy timeout")
+    if isinstance(error, apsw.NotADBError):
+        return made(NotSqlite, "the file is not a SQLite database, or it is encrypted")
+    if isinstance(error, apsw.CorruptError):
+        return made(SourceCorrupt, "restore the file from a backup; nasmigrate does not salvage")
+    if isinstance(error, apsw.SchemaChangeError):
+        return made(SourceChanged, "the schema changed while it was read; run the command again")
+    if isinstance(error, apsw.ReadOnlyError) or (
+        isinstance(error, apsw.CantOpenError) and not os.access(path.parent, os.W_OK)
+    ):
+        return made(
+            SourceError,
+            "the file needs recovery or is in WAL mode, which takes write access to its folder: "
+            "start and stop the application once, or run as a user who may write there",
+        )
+    if isinstance(error, (apsw.CantOpenError, apsw.PermissionsError)):
+        return made(SourceError, "check the rights of the file and of its folder")
+    if isinstance(error, apsw.IOError):
+        return made(SourceError, "the disk or the file system failed; look at the system's log")
+    if isinstance(error, apsw.AuthError):
+        return made(SourceError, "the file's own SQL asked for more than reading")
+    return made(SourceError, None)

@@ -1,0 +1,53 @@
+"""Rows whose parent is missing, foreign key by foreign key.
+
+`PRAGMA foreign_key_check` raises for the whole database when one key points to a parent that is not unique
+(trap T94); asking per key keeps one broken key from hiding the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from nasmigrate.schema.model import ForeignKey, SourceSchema, Table
+from nasmigrate.schema.planner import Orphans
+from nasmigrate.sqlite.profile import KEYS_KEPT
+from nasmigrate.sqlite.quoting import quote_ident
+
+
+def find_orphans(connection: apsw.Connection, schema: SourceSchema) -> dict[tuple[str, int], Orphans]:
+    """(table, position of the foreign key) -> its orphans; keys without orphans are left out."""
+    found = {}
+    for table in schema.tables:
+        for position, key in enumerate(table.foreign_keys):
+            parent = next((t for t in schema.tables if t.name.lower() == key.parent.lower()), None)
+            if parent is None or not key.parent_columns:
+                continue
+            orphans = _orphans(connection, table, key, parent)
+            if orphans.count:
+                found[table.name, position] = orphans
+    return found
+
+
+def _orphans(connection: apsw.Connection, table: Table, key: ForeignKey, parent: Table) -> Orphans:
+    # The parent's column stands left of "=", so that its collation and affinity decide, as SQLite itself does.
+    match = " AND ".join(
+        f"p.{quote_ident(theirs)} = c.{quote_ident(ours)}"
+        for ours, theirs in zip(key.columns, key.parent_columns, strict=True)
+    )
+    present = " AND ".join(f"c.{quote_ident(ours)} IS NOT NULL" for ours in key.columns)
+    exists = f"SELECT 1 FROM main.{quote_ident(parent.name)} p WHERE {match}"  # noqa: S608 - quoted names only
+    condition = f"FROM main.{quote_ident(table.name)} c WHERE {present} AND NOT EXISTS ({exists})"
+    row = connection.execute(f"SELECT count(*) {condition}").fetchone()
+    count = int(row[0]) if row else 0
+    keys: list[str] = []
+    if count:
+        names: Sequence[str] = table.primary_key or key.columns
+        columns = ", ".join(f"c.{quote_ident(name)}" for name in names)
+        sql = f"SELECT {columns} {condition} LIMIT {KEYS_KEPT}"
+        keys = [
+            ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+            for values in connection.execute(sql)
+        ]
+    return Orphans(count=count, keys=tuple(keys))

@@ -1,0 +1,158 @@
+"""The exact reader: rows of a table in key order, the storage class of every value seen.
+
+apsw yields int, float, str, bytes or None for each value as it is stored, so the class of a value is its Python
+type. (Readers that type a column by its first rows or its declaration lose values.) TEXT that is not
+valid in UTF-8 cannot become a str: columns that hold such text are read as bytes and come back as RawText.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import apsw
+
+from nasmigrate.schema.codecs import RawText, SqliteValue
+from nasmigrate.sqlite.quoting import quote_ident
+
+Row = tuple[SqliteValue, ...]
+
+BATCH_ROWS = 2048
+"""Rows per batch at most; larger batches fall out of the processor's cache and are slower."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Bytes of text and blobs per batch at which it ends early."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRange:
+    """Rows with `after < key <= last`; None is open on that side."""
+
+    after: Row | None = None
+    last: Row | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What to read of one table. `raw_text` names columns that hold text with invalid bytes.
+
+    `ordered` asks for key order; without a key the order is the file's own.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...] = ()
+    raw_text: frozenset[str] = frozenset()
+    encoding: str = "UTF-8"
+    ordered: bool = True
+
+    def sql(self, bounds: KeyRange) -> tuple[str, list[SqliteValue]]:
+        """The statement and its bindings."""
+        terms = []
+        for column in self.columns:
+            name = quote_ident(column)
+            if column in self.raw_text:
+                terms.append(
+                    f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name})"
+                )
+            else:
+                terms.append(name)
+        sql = f"SELECT {', '.join(terms)} FROM main.{quote_ident(self.table)}"  # noqa: S608 - quoted names only
+        bindings: list[SqliteValue] = []
+        if self.key:
+            key = ", ".join(f"{quote_ident(column)} COLLATE BINARY" for column in self.key)
+            plain = ", ".join(quote_ident(column) for column in self.key)
+            conditions = []
+            for operator, bound in ((">", bounds.after), ("<=", bounds.last)):
+                if bound is not None:
+                    conditions.append(f"({plain}) {operator} ({', '.join('?' * len(bound))})")
+                    bindings.extend(bound)
+            if conditions:
+                sql += " WHERE " + " AND ".join(conditions)
+            if self.ordered:
+                sql += f" ORDER BY {plain if not self.raw_text & set(self.key) else key}"
+        return sql, bindings
+
+
+def read(
+    connection: apsw.Connection,
+    selection: Selection,
+    *,
+    bounds: KeyRange | None = None,
+    max_row_bytes: int = 0,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[list[Row]]:
+    """Yield batches of rows.
+
+    Args:
+        connection: a snapshot; nothing else is read here.
+        selection: table, columns and order.
+        bounds: the part of the key space to read, all of it when None.
+        max_row_bytes: the largest row the profile saw; batches shrink so that memory stays bounded.
+            0 = unknown: batches start small and follow what they meet.
+        batch_rows: rows of a batch at most.
+    """
+    sql, bindings = selection.sql(bounds or KeyRange())
+    cursor = connection.execute(sql, bindings)
+    unpack = _Unpacker(selection) if selection.raw_text else None
+    small_rows = 0 < max_row_bytes <= BATCH_BYTES // batch_rows
+    while True:
+        rows = list(islice(cursor, batch_rows if small_rows else min(16, batch_rows)))
+        if not rows:
+            return
+        if small_rows:
+            yield rows if unpack is None else [unpack(row) for row in rows]
+            continue
+        # Large rows: take small helpings until the batch has enough bytes.
+        size = _size(rows)
+        while size < BATCH_BYTES and len(rows) < batch_rows:
+            helping = list(islice(cursor, min(256, len(rows), batch_rows - len(rows))))
+            if not helping:
+                break
+            size += _size(helping)
+            rows += helping
+        yield rows if unpack is None else [unpack(row) for row in rows]
+
+
+def _size(rows: Sequence[Row]) -> int:
+    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+
+
+class _Unpacker:
+    """Folds the (bytes, typeof) pairs of raw text columns back into one value each."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._raw = [column in selection.raw_text for column in selection.columns]
+        self._encoding = selection.encoding
+
+    def __call__(self, row: Row) -> Row:
+        values: list[SqliteValue] = []
+        position = 0
+        for raw in self._raw:
+            value = row[position]
+            position += 1
+            if raw:
+                if row[position] == "text" and isinstance(value, bytes):
+                    value = decode_text(value, self._encoding)
+                position += 1
+            values.append(value)
+        return tuple(values)
+
+
+_PYTHON_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+
+
+def decode_text(raw: bytes, encoding: str) -> str | RawText:
+    """Text as str when its bytes are valid in the file's encoding, else as RawText."""
+    try:
+        return raw.decode(_PYTHON_ENCODING[encoding])
+    except UnicodeDecodeError:
+        return RawText(raw)
+
+
+def count_rows(connection: apsw.Connection, table: str) -> int:
+    """`count(*)`, the source's own count, independent of the reader."""
+    sql = f"SELECT count(*) FROM main.{quote_ident(table)}"  # noqa: S608 - quoted name only
+    value = connection.execute(sql).fetchone()
+    assert value is not None  # noqa: S101 - an aggregate always has a row
+    return int(value[0])

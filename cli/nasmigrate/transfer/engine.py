@@ -1,0 +1,62 @@
+"""The port every copy engine stands behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nasmigrate.schema.ledger import ChunkRow
+from nasmigrate.schema.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of a chunk: whichever comes first ends it. Bytes are payload in send form."""
+
+    chunk_rows: int = 50_000
+    chunk_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyJob:
+    """What to copy where. `done` is the ledger of an interrupted run: table -> its chunks in order."""
+
+    plan: Plan
+    snapshot: Path
+    conninfo: str
+    run_id: str
+    workdir: Path
+    limits: Limits
+    done: dict[str, list[ChunkRow]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCopied:
+    """What the copy of one table came to; seconds are wall time, size is payload in bytes."""
+
+    table: str
+    rows: int
+    size: int
+    chunks: int
+    originals: int
+    seconds: float
+
+
+class TransferEngine(Protocol):
+    """Moves all rows of a plan's tables into existing, empty tables, and writes the ledger."""
+
+    name: str
+
+    def copy(self, job: CopyJob, progress: Callable[[str, int], None]) -> list[TableCopied]:
+        """Copy everything that the ledger does not show as done.
+
+        Args:
+            job: what and where.
+            progress: called with (table, rows of that table so far).
+
+        Raises:
+            CopyFailed: Postgres refused a chunk.
+            TransferError: a value does not fit its codec.
+        """

@@ -1,0 +1,215 @@
+"""From a plan to a loaded target: control schema, revisions, copy, keys, sequences, statistics."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from nasmigrate import __version__
+from nasmigrate.core.errors import ResumeMismatch, RunLocked, StateError, TargetNotEmpty
+from nasmigrate.postgres.catalogue import catalogue_facts, user_objects
+from nasmigrate.postgres.connect import check_server, connected, server_facts
+from nasmigrate.postgres.control import (
+    RunRow,
+    add_run,
+    create_control,
+    has_control,
+    latest_run,
+    read_chunks,
+    set_state,
+)
+from nasmigrate.postgres.finish import analyze, set_sequences
+from nasmigrate.postgres.migrate import upgrade
+from nasmigrate.schema.ledger import ChunkRow
+from nasmigrate.schema.plan import Plan
+from nasmigrate.schema.revisions import render_revisions
+from nasmigrate.transfer.engine import CopyJob, Limits, TableCopied
+from nasmigrate.transfer.native import NativeEngine
+from nasmigrate.workflows.prepare import Prepared
+from nasmigrate.workflows.proof import high_water
+from nasmigrate.workflows.run import Run
+
+_LOCK = 0x6E61736D  # "nasm"
+"""Key of the advisory lock that one tool holds on a target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A loaded target: its ledger, the catalogue as it was after the load, and what the copy came to."""
+
+    run_id: str
+    ledger: dict[str, list[ChunkRow]]
+    catalogue: dict[str, str]
+    copied: list[TableCopied]
+    server_version: str
+    database_bytes: int
+
+
+def lock_target(connection: psycopg.Connection) -> None:
+    """Hold the target for this session.
+
+    Raises:
+        RunLocked: another nasmigrate holds it.
+    """
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+    connection.commit()
+    if not (row and row[0]):
+        raise RunLocked(
+            "another nasmigrate is working on this target",
+            hint="wait for it, or end it; pg_locks shows its session (locktype advisory)",
+        )
+
+
+def refuse_unless_empty(connection: psycopg.Connection, display: str) -> None:
+    """Refuse a target that holds anything; nothing is dropped to make room.
+
+    Raises:
+        TargetNotEmpty: naming what is there.
+    """
+    objects = user_objects(connection)
+    connection.commit()
+    if has_control(connection):
+        run = latest_run(connection)
+        connection.commit()
+        if run is not None:
+            what = "an unfinished" if run.state in ("copying", "copied") else "a finished"
+            raise TargetNotEmpty(
+                f"TARGET_NOT_EMPTY: {display} holds {what} copy of {run.source}; nothing was touched",
+                hint="`nasmigrate copy --resume` finishes it, `nasmigrate verify` checks it; or use an empty database",
+                checks=objects,
+            )
+    connection.commit()
+    if objects:
+        shown = ", ".join(objects[:5]) + (f" and {len(objects) - 5} more" if len(objects) > 5 else "")
+        raise TargetNotEmpty(
+            f"TARGET_NOT_EMPTY: {display} is not empty ({shown}); nothing was touched",
+            hint="create an empty database: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'",
+            checks=objects,
+        )
+
+
+def find_unfinished(connection: psycopg.Connection, display: str) -> RunRow:
+    """The run to go on with.
+
+    Raises:
+        StateError: there is none.
+    """
+    run = latest_run(connection) if has_control(connection) else None
+    connection.commit()
+    if run is None:
+        raise StateError(
+            f"nothing to resume: {display} holds no copy",
+            hint="run `nasmigrate copy` without --resume",
+            code="NM1106",
+        )
+    return run
+
+
+def load(
+    run: Run, conninfo: str, display: str, prepared: Prepared, revisions: Path, resume: RunRow | None = None
+) -> Loaded:
+    """Bring the target to the end of the load: everything but the proof.
+
+    Args:
+        run: the run.
+        conninfo: the target.
+        display: the target as messages may show it.
+        prepared: source and plan.
+        revisions: folder with the plan's Alembic revisions.
+        resume: the ledger's run to go on with; None = the target must be empty.
+
+    Raises:
+        PreflightError: the target is not empty, or not fit.
+        ResumeMismatch: the ledger belongs to another plan.
+    """
+    plan = prepared.plan
+    with connected(conninfo, purpose="nasmigrate") as connection:
+        with run.phase("target", display):
+            facts = server_facts(connection)
+            connection.commit()
+            check_server(facts)
+            lock_target(connection)
+            if resume is None:
+                refuse_unless_empty(connection, display)
+                run_id = _begin(run, connection, prepared)
+            else:
+                run_id = resume.run_id
+                if resume.plan_hash != plan.hash:
+                    raise ResumeMismatch(
+                        f"{display} was being loaded by another plan ({resume.plan_hash[:12]}, this one is"
+                        f" {plan.hash[:12]})",
+                        hint="resume with the configuration it was started with, or use an empty database",
+                    )
+            done = read_chunks(connection, run_id)
+            connection.commit()
+        tables, constraints = render_revisions(plan)
+        with run.phase("tables", f"{len(plan.tables)} tables"):
+            upgrade(conninfo, revisions, tables.revision_id)
+        copied = _copy(run, conninfo, prepared, run_id, done)
+        with run.phase("keys", "keys, indexes, foreign keys"):
+            upgrade(conninfo, revisions, constraints.revision_id)
+        with run.phase("finish", "sequences, statistics"):
+            set_sequences(connection, plan, high_water(prepared.source.schema))
+            connection.commit()
+            analyze(connection, plan)
+            connection.commit()
+            ledger = read_chunks(connection, run_id)
+            catalogue = catalogue_facts(connection, [table.name for table in plan.tables])
+            set_state(connection, run_id, "finished", catalogue)
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+            connection.commit()
+    return Loaded(
+        run_id=run_id,
+        ledger=ledger,
+        catalogue=catalogue,
+        copied=copied,
+        server_version=facts.version,
+        database_bytes=int(row[0]) if row else 0,
+    )
+
+
+def _begin(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
+    """Create the control schema and the run's row; remember the run's id beside the snapshot."""
+    run_id = str(uuid.uuid4())
+    source, plan = prepared.source, prepared.plan
+    # Beside the snapshot first: a run in the target that no folder knows could never be resumed.
+    run.directory.write_json("run.json", {"run_id": run_id, "source_sha256": source.sha256, "plan_hash": plan.hash})
+    create_control(connection)
+    add_run(
+        connection,
+        RunRow(
+            run_id=run_id,
+            command=run.command,
+            plan_hash=plan.hash,
+            plan=plan.model_dump(mode="json"),
+            source=str(source.path),
+            source_sha256=source.sha256,
+            state="copying",
+            catalogue=None,
+        ),
+        __version__,
+    )
+    connection.commit()
+    return run_id
+
+
+def _copy(
+    run: Run, conninfo: str, prepared: Prepared, run_id: str, done: dict[str, list[ChunkRow]]
+) -> list[TableCopied]:
+    plan: Plan = prepared.plan
+    transfer = run.context.config.transfer
+    job = CopyJob(
+        plan=plan,
+        snapshot=prepared.source.snapshot,
+        conninfo=conninfo,
+        run_id=run_id,
+        workdir=run.directory.root,
+        limits=Limits(chunk_rows=transfer.chunk_rows, chunk_bytes=transfer.chunk_bytes),
+        done=done,
+    )
+    totals = {table.name: plan.evidence[table.name].rows for table in plan.tables}
+    with run.phase("copy", f"{sum(totals.values())} rows"):
+        return NativeEngine().copy(job, run.meter("copy", [table.name for table in plan.tables], totals))

@@ -1,0 +1,292 @@
+"""The gates: every check of a finished copy, each with its verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import psycopg
+
+from nasmigrate.core.result import Difference, Finding, Gate, TableResult
+from nasmigrate.postgres.catalogue import catalogue_facts, compare_catalogue, compare_facts
+from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.control import read_originals
+from nasmigrate.postgres.digests import count_rows
+from nasmigrate.postgres.finish import check_sequences
+from nasmigrate.schema.digest import fingerprint
+from nasmigrate.schema.ledger import ChunkRow
+from nasmigrate.schema.model import SourceSchema, StorageClass
+from nasmigrate.schema.plan import Plan, PlanTable
+from nasmigrate.sqlite.open import open_snapshot
+from nasmigrate.verify.digests import TableOutcome, compare_digests
+from nasmigrate.verify.localise import Localiser
+from nasmigrate.verify.round_trip import round_trip
+from nasmigrate.workflows.prepare import Source
+from nasmigrate.workflows.run import Run
+
+NAMED = 200
+"""Differences a result names; the rest is counted."""
+
+
+@dataclass(slots=True)
+class Proof:
+    """Gates, differences and per-table results as they come in."""
+
+    gates: list[Gate] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    total: int = 0
+    tables: dict[str, TableResult] = field(default_factory=dict)
+    fingerprint: str | None = None
+
+    def add(self, gate: Gate, differences: list[Difference] | None = None, total: int | None = None) -> None:
+        """Take in one gate and the differences behind it."""
+        self.gates.append(gate)
+        found = differences or []
+        self.differences += found[: max(0, NAMED - len(self.differences))]
+        self.total += len(found) if total is None else total
+
+
+def high_water(schema: SourceSchema) -> dict[str, int]:
+    """Table -> `sqlite_sequence.seq`."""
+    return {table.name: table.sequence for table in schema.tables if table.sequence is not None}
+
+
+def decisions_gate(findings: tuple[Finding, ...]) -> Gate:
+    """Fails until every widened or decision finding is accepted by name."""
+    open_ones = [finding for finding in findings if finding.open]
+    answerable = [finding for finding in findings if finding.severity != "note"]
+    if open_ones:
+        names = ", ".join(finding.identity for finding in open_ones[:3])
+        more = f" and {len(open_ones) - 3} more" if len(open_ones) > 3 else ""
+        return Gate(
+            name="decisions",
+            status="fail",
+            detail=f"{len(open_ones)} findings wait for a decision: {names}{more}",
+            checked=len(findings),
+        )
+    detail = f"{len(answerable)} accepted" if answerable else "nothing needs a decision"
+    return Gate(name="decisions", status="pass", detail=detail, checked=len(findings))
+
+
+def prove(
+    run: Run,
+    conninfo: str,
+    plan: Plan,
+    source: Source,
+    expected: Mapping[str, list[ChunkRow]],
+    *,
+    recorded: Mapping[str, str] | None,
+    with_round_trip: bool,
+) -> Proof:
+    """Run every check of the target against the source.
+
+    Args:
+        run: the run.
+        conninfo: the target.
+        plan: what was promised.
+        source: the snapshot everything is compared with.
+        expected: what the source side's digests are, by chunk.
+        recorded: the catalogue's facts as they were after the load, None when not known.
+        with_round_trip: also decode everything back and compare it inside SQLite.
+    """
+    proof = Proof()
+    with connected(conninfo, purpose="nasmigrate verify") as connection:
+        with run.phase("counts"):
+            _counts(proof, connection, plan, source)
+            connection.commit()
+        with run.phase("digests"):
+            outcomes = _digests(run, proof, conninfo, plan, expected)
+        if any(outcome.mismatches for outcome in outcomes):
+            with run.phase("localise"):
+                _localise(run, proof, connection, plan, source, outcomes)
+                connection.commit()
+        with run.phase("objects"):
+            _objects(proof, connection, plan, recorded)
+            _sequences(proof, connection, plan, source.schema)
+            connection.commit()
+        if with_round_trip:
+            with run.phase("round trip"):
+                _round_trip(run, proof, connection, plan, source)
+                connection.commit()
+    return proof
+
+
+def _counts(proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
+    started = time.perf_counter()
+    differences = []
+    rows = 0
+    for table in plan.tables:
+        ours, theirs = source.counts.get(table.name), count_rows(connection, table)
+        rows += theirs
+        proof.tables[table.name] = TableResult(name=table.name, rows_source=ours, rows_target=theirs)
+        if ours != theirs:
+            differences.append(
+                Difference(
+                    kind="count",
+                    table=table.name,
+                    source=f"{ours} rows",
+                    target=f"{theirs} rows",
+                    found_by="counts",
+                )
+            )
+    tables = len(plan.tables)
+    proof.add(
+        Gate(
+            name="counts",
+            status="fail" if differences else "pass" if tables else "inconclusive",
+            detail=f"{rows} rows in {tables} tables, counted on both sides"
+            if not differences
+            else f"{len(differences)} of {tables} tables have another number of rows",
+            checked=tables,
+            seconds=round(time.perf_counter() - started, 3),
+        ),
+        differences,
+    )
+
+
+def _digests(
+    run: Run, proof: Proof, conninfo: str, plan: Plan, expected: Mapping[str, list[ChunkRow]]
+) -> list[TableOutcome]:
+    started = time.perf_counter()
+    totals = {name: sum(chunk.rows for chunk in chunks) for name, chunks in expected.items()}
+    outcomes = compare_digests(
+        conninfo,
+        plan,
+        expected,
+        connections=run.context.config.transfer.verify_connections,
+        progress=run.meter("verify", [table.name for table in plan.tables], totals),
+    )
+    for outcome in outcomes:
+        known = proof.tables[outcome.table]
+        chunks = expected.get(outcome.table, [])
+        proof.tables[outcome.table] = known.model_copy(
+            update={
+                "digest": outcome.digest.hex(),
+                "chunks": outcome.chunks,
+                "bytes_copied": sum(chunk.size for chunk in chunks),
+                "originals": sum(chunk.originals for chunk in chunks),
+                "equal": bool(outcome.chunks)
+                and not outcome.mismatches
+                and known.rows_source == known.rows_target == outcome.rows_target,
+            }
+        )
+    unchecked = [outcome.table for outcome in outcomes if not outcome.chunks]
+    bad = [outcome for outcome in outcomes if outcome.mismatches]
+    chunks_checked = sum(outcome.chunks for outcome in outcomes)
+    columns = sum(len(table.columns) for table in plan.tables)
+    if bad:
+        detail = "differences in " + ", ".join(outcome.table for outcome in bad[:5])
+    elif unchecked:
+        detail = "no digests known for " + ", ".join(unchecked[:5])
+    else:
+        detail = f"{columns} columns of {len(outcomes)} tables in {chunks_checked} chunks are equal"
+        proof.fingerprint = fingerprint(outcome.digest for outcome in outcomes)
+    values_differ = any(
+        mismatch.columns is None or mismatch.columns or not mismatch.originals
+        for outcome in bad
+        for mismatch in outcome.mismatches
+    )
+    seconds = round(time.perf_counter() - started, 3)
+    status_of_rest = "inconclusive" if unchecked or not chunks_checked else "pass"
+    proof.add(
+        Gate(
+            name="digests",
+            status="fail" if values_differ else status_of_rest,  # type: ignore[arg-type]
+            detail=detail,
+            checked=chunks_checked,
+            seconds=seconds,
+        )
+    )
+    originals = sum(chunk.originals for chunks in expected.values() for chunk in chunks)
+    differing = sum(1 for outcome in bad for mismatch in outcome.mismatches if mismatch.originals)
+    proof.add(
+        Gate(
+            name="originals",
+            status="fail" if differing else status_of_rest,  # type: ignore[arg-type]
+            detail=f"{differing} chunks keep other originals"
+            if differing
+            else f"{originals} values kept in their original form",
+            checked=chunks_checked,
+        )
+    )
+    return outcomes
+
+
+def _localise(
+    run: Run,
+    proof: Proof,
+    connection: psycopg.Connection,
+    plan: Plan,
+    source: Source,
+    outcomes: list[TableOutcome],
+) -> None:
+    with closing(open_snapshot(source.snapshot)) as reader:
+        localiser = Localiser(reader, connection, plan, show_values=run.context.show_values)
+        for outcome in outcomes:
+            if outcome.mismatches:
+                found, total = localiser.table(outcome)
+                proof.differences += found[: max(0, NAMED - len(proof.differences))]
+                proof.total += total
+
+
+def _objects(proof: Proof, connection: psycopg.Connection, plan: Plan, recorded: Mapping[str, str] | None) -> None:
+    differences, checked = compare_catalogue(connection, plan)
+    if recorded is not None:
+        now = catalogue_facts(connection, [table.name for table in plan.tables])
+        seen = {(difference.table, difference.object) for difference in differences}
+        differences += [
+            difference
+            for difference in compare_facts(recorded, now)
+            if (difference.table, difference.object) not in seen
+        ]
+        checked += len(now)
+    proof.add(
+        Gate(
+            name="objects",
+            status="fail" if differences else "pass" if checked else "inconclusive",
+            detail=f"{len(differences)} objects are not as planned"
+            if differences
+            else "columns, keys, indexes and constraints are as planned",
+            checked=checked,
+        ),
+        differences,
+    )
+
+
+def _sequences(proof: Proof, connection: psycopg.Connection, plan: Plan, schema: SourceSchema) -> None:
+    differences, checked = check_sequences(connection, plan, high_water(schema))
+    proof.add(
+        Gate(
+            name="sequences",
+            status="fail" if differences else "pass" if checked else "skipped",
+            detail=f"{len(differences)} of {checked} would give out a used number"
+            if differences
+            else f"{checked} give out numbers that were never used"
+            if checked
+            else "no table numbers its rows",
+            checked=checked,
+        ),
+        differences,
+    )
+
+
+def _round_trip(run: Run, proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
+    def originals(table: PlanTable) -> dict[tuple[bytes, str], list[tuple[int, StorageClass, bytes]]]:
+        found: dict[tuple[bytes, str], list[tuple[int, StorageClass, bytes]]] = {}
+        for key, ordinal, column, storage, value in read_originals(connection, table.name):
+            found.setdefault((key, column), []).append((ordinal, StorageClass(storage), value))
+        return found
+
+    outcome = round_trip(
+        connection,
+        plan,
+        source.schema,
+        source.snapshot,
+        run.directory.root,
+        originals=originals,
+        show_values=run.context.show_values,
+        progress=run.meter("round trip", [table.name for table in plan.tables], source.counts),
+    )
+    proof.add(outcome.gate, list(outcome.differences), outcome.total)

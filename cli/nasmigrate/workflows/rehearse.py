@@ -1,0 +1,103 @@
+"""`nasmigrate rehearse`: the whole road on a throw-away target, proven both ways."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from nasmigrate.core.context import Context
+from nasmigrate.core.result import Result
+from nasmigrate.core.target import Target
+from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.embedded import embedded_server
+from nasmigrate.workflows.load import load
+from nasmigrate.workflows.outcome import finish, predict
+from nasmigrate.workflows.prepare import make, revisions_directory, take_source
+from nasmigrate.workflows.proof import decisions_gate, prove
+from nasmigrate.workflows.run import Run, running
+
+
+def rehearse(context: Context, source: Path, *, target: Target | None = None, keep_target: bool = False) -> Result:
+    """Copy the source to a scratch target and prove the copy: counts, digests, objects, sequences, round trip.
+
+    Args:
+        context: settings and reporter.
+        source: the SQLite file; it is only read.
+        target: a server on which a scratch database is created and dropped; None = an embedded server.
+        keep_target: leave the scratch database (with `target` only).
+
+    Raises:
+        SourceError, SchemaError, TargetError, TransferError: what could not be done.
+    """
+    with running(context, "rehearse") as run:
+        prepared = make(run, take_source(run, source))
+        revisions = revisions_directory(run, prepared.plan, publish=False)
+        with _scratch(run, target, keep_target) as (conninfo, display):
+            loaded = load(run, conninfo, display, prepared, revisions)
+            proof = prove(
+                run,
+                conninfo,
+                prepared.plan,
+                prepared.source,
+                loaded.ledger,
+                recorded=loaded.catalogue,
+                with_round_trip=context.config.rehearse.round_trip,
+            )
+        proof.add(decisions_gate(prepared.plan.findings))
+        prediction, rates = predict(run, prepared, loaded.copied, loaded.database_bytes)
+        return finish(
+            run,
+            source=str(prepared.source.path),
+            target=display,
+            plan=prepared.plan,
+            source_sha256=prepared.source.sha256,
+            proof=proof,
+            copied=loaded.copied,
+            prediction=prediction,
+            rates=rates,
+            server_version=loaded.server_version,
+            next_step={
+                "pass": "stop the application, then: nasmigrate copy SOURCE postgresql://user@host/empty_database",
+                "fail": "nasmigrate report",
+                "inconclusive": "nasmigrate report",
+            },
+        )
+
+
+@contextmanager
+def _scratch(run: Run, target: Target | None, keep: bool) -> Iterator[tuple[str, str]]:
+    """A scratch database's (conninfo, display): on the given server, or on an embedded one."""
+    if target is None:
+        with run.phase("server", "embedded Postgres"):
+            manager = embedded_server()
+            server = manager.__enter__()
+        try:
+            with _database(server.dsn, keep=False) as (conninfo, _):
+                yield conninfo, f"embedded PostgreSQL {server.version}, scratch database"
+        finally:
+            manager.__exit__(None, None, None)
+        return
+    with _database(target.conninfo, keep=keep) as (conninfo, name):
+        if keep:
+            run.context.reporter.note(f"the scratch database {name} stays")
+        yield conninfo, f"{target.display}, scratch database {name}"
+
+
+@contextmanager
+def _database(conninfo: str, *, keep: bool) -> Iterator[tuple[str, str]]:
+    name = f"nasmigrate_rehearsal_{secrets.token_hex(4)}"
+    with connected(conninfo, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
+        )
+    try:
+        yield make_conninfo(conninfo, dbname=name), name
+    finally:
+        if not keep:
+            with connected(conninfo, autocommit=True) as connection:
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

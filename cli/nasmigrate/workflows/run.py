@@ -1,0 +1,111 @@
+"""One command's run: its directory, its clock, its phases."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from nasmigrate import __version__
+from nasmigrate.core.context import Context
+from nasmigrate.core.errors import NasmigrateError
+from nasmigrate.core.progress import Progress
+from nasmigrate.core.rundir import RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Run:
+    """What a workflow carries along: where files go, how long each phase took, whom to tell."""
+
+    context: Context
+    command: str
+    directory: RunDirectory
+    started: float = field(default_factory=time.perf_counter)
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    timeline: list[tuple[str, float]] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str, detail: str = "") -> Iterator[None]:
+        """Time a phase, tell the reporter, write it to the events."""
+        self.context.reporter.phase(name, detail)
+        self.directory.event("phase", name=name, detail=detail)
+        log.info("phase %s %s", name, detail)
+        before = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - before
+            self.timeline.append((name, round(seconds, 3)))
+            self.directory.event("phase-end", name=name, seconds=round(seconds, 3))
+
+    def seconds_of(self, name: str) -> float:
+        """Seconds of all phases of that name."""
+        return sum(seconds for phase, seconds in self.timeline if phase == name)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self.started
+
+    def meter(self, phase: str, order: list[str], totals: dict[str, int]) -> Meter:
+        """A progress meter over tables."""
+        return Meter(self, phase, order, totals)
+
+
+class Meter:
+    """Turns (table, rows of it) into progress over all tables."""
+
+    def __init__(self, run: Run, phase: str, order: list[str], totals: dict[str, int]) -> None:
+        self._run = run
+        self._phase = phase
+        self._order = order
+        self._totals = totals
+        self._rows: dict[str, int] = {}
+        self._started = time.perf_counter()
+
+    def __call__(self, table: str, rows: int) -> None:
+        """`rows` of `table` are done so far."""
+        self._rows[table] = rows
+        done = sum(1 for name, count in self._rows.items() if count >= self._totals.get(name, 0))
+        self._run.context.reporter.progress(
+            Progress(
+                phase=self._phase,
+                table=table,
+                tables_done=min(done, len(self._order)),
+                tables_total=len(self._order),
+                rows_done=sum(self._rows.values()),
+                rows_total=sum(self._totals.values()),
+                elapsed=time.perf_counter() - self._started,
+            )
+        )
+
+
+@contextmanager
+def running(context: Context, command: str) -> Iterator[Run]:
+    """A run in its own directory. An error leaves `error.json` there and passes on."""
+    directory = RunDirectory.create(context.base, command)
+    run = Run(context=context, command=command, directory=directory)
+    with directory.debug_log():
+        directory.event("start", command=command, version=__version__)
+        try:
+            yield run
+        except NasmigrateError as error:
+            directory.event("error", code=error.code, message=error.message)
+            directory.write_json(
+                "error.json",
+                {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details},
+            )
+            log.exception("%s", error.code)
+            error.details.setdefault("run_directory", str(directory.root))
+            error.details.setdefault("log", str(directory.path("debug.log")))
+            raise
+        except BaseException as error:
+            directory.event("error", exception=type(error).__name__)
+            log.exception("ended by %s", type(error).__name__)
+            raise
+        directory.event("end", seconds=round(run.elapsed, 3))

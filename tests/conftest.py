@@ -1,0 +1,27 @@
+"""Fixtures for all tests: one embedded PostgreSQL server per session, one database per test that asks.
+
+A server that cannot start fails the tests that need it; it never skips them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.postgres import fresh_database
+
+from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """One server for the whole session, with the settings of a scratch cluster."""
+    with embedded_server() as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: EmbeddedServer) -> Iterator[str]:
+    """The conninfo of an empty database that no other test sees."""
+    with fresh_database(server.dsn) as dsn:
+        yield dsn
