@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import zipfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
@@ -38,6 +40,7 @@ def source(tmp_path: Path) -> Path:
             """
             CREATE TABLE orders(id INTEGER PRIMARY KEY, note TEXT);
             INSERT INTO orders(note) VALUES ('one'), ('two');
+            CREATE INDEX by_note ON orders(note);
             CREATE VIEW seen AS SELECT * FROM orders;
             CREATE TRIGGER kept AFTER INSERT ON orders BEGIN SELECT 1; END;
             """
@@ -213,11 +216,21 @@ def test_the_guards_are_on(source: Path) -> None:
 
 
 def test_an_exclusive_lock_is_named_after_the_timeout(source: Path) -> None:
-    with closing(sqlite3.connect(source)) as writer:
-        writer.execute("BEGIN EXCLUSIVE")
+    # In another process: the locks of one process never stand in its own way.
+    program = """
+        import sqlite3, sys
+        db = sqlite3.connect(sys.argv[1], isolation_level=None)
+        db.execute("BEGIN EXCLUSIVE")
+        print("locked", flush=True)
+        sys.stdin.read()
+        """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(source)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
         with pytest.raises(SourceLocked, match=r"app\.db: cannot open") as caught:
             open_source(source, busy_timeout=0.05)
-        writer.execute("ROLLBACK")
+        holder.communicate()
     assert caught.value.exit_code == 7
     with closing(open_source(source, busy_timeout=0.05)) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchall() == [(2,)]
@@ -260,21 +273,52 @@ def test_a_hot_journal_is_refused_and_kept(source: Path) -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(source)], check=True)
     journal = source.with_name("app.db-journal")
     before = source.read_bytes(), journal.read_bytes()
-    with pytest.raises(SourceError, match="app.db: cannot open") as caught:
+    with pytest.raises(SourceError, match=r"app\.db: cannot open") as caught:
         open_source(source)
     assert "recovery" in (caught.value.hint or "")
     assert (source.read_bytes(), journal.read_bytes()) == before
 
 
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Root may write everywhere; for this test it steps down, as the user of a NAS would."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
 def test_a_wal_source_in_a_folder_we_cannot_write_gets_a_hint(source: Path) -> None:
-    with closing(sqlite3.connect(source)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-    before = source.read_bytes()
-    # As root no folder is read-only, so SQLite's answer there is given by a file layer that cannot open the -shm.
-    with pytest.raises(SourceError) as caught, mapped_errors(source, "open"):
-        raise apsw.ReadOnlyError("attempt to write a readonly database")
-    assert "folder" in (caught.value.hint or "")
-    assert source.read_bytes() == before
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folder is closed to other users
+        folder = Path(name)
+        path = Path(shutil.copy(source, folder / "app.db"))
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+        before = path.read_bytes()
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        try:
+            with without_rights(), pytest.raises(SourceError, match="cannot open") as caught:
+                open_source(path)
+            assert "folder" in (caught.value.hint or "")
+            assert path.read_bytes() == before
+            assert listing(folder) == ["app.db"]
+        finally:
+            folder.chmod(0o755)
+
+
+def test_a_file_we_may_not_read_is_refused(source: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        path = Path(shutil.copy(source, folder / "app.db"))
+        path.chmod(0o000)
+        with without_rights(), pytest.raises(SourceError, match="cannot open") as caught:
+            open_source(path)
+        assert "rights" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

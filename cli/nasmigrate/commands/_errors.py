@@ -63,9 +63,7 @@ def interrupted(app: App) -> int:
     return int(ExitCode.INTERRUPTED)
 
 
-def _say(
-    app: App, code: str, message: str, hint: str | None, checks: tuple[str, ...], log: Path | None
-) -> None:
+def _say(app: App, code: str, message: str, hint: str | None, checks: tuple[str, ...], log: Path | None) -> None:
     label = click.style(f"error[{code}]:", fg="red", bold=True)
     click.echo(f"{label} {_safe(message)}", err=True, color=app.color)
     for check in checks:
@@ -106,6 +104,8 @@ def _document(app: App, code: str, message: str, hint: str | None, details: dict
 
 def _write_log(app: App, error: Exception) -> Path | None:
     """Put the traceback into the log of this command's run, if it came as far as having one."""
+    if isinstance(error, NasmigrateError) and "log" in error.details:
+        return Path(str(error.details["log"]))  # the run wrote it itself
     try:
         run = app.run_made()
         if run is None:

@@ -66,8 +66,11 @@ class LiveReporter:
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
-        for justify in ("left", "left", "right", "right", "right"):
-            table.add_column(justify=justify, no_wrap=True)
+        # When the terminal is narrow only the second column gives way: rich shrinks those that may wrap.
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=False)
+        for _ in ("rows", "rate", "time"):
+            table.add_column(justify="right", no_wrap=True)
         with self._lock:
             for index, phase in enumerate(self._phases):
                 table.add_row(*_cells(phase, present=index == len(self._phases) - 1))
@@ -79,7 +82,7 @@ def _cells(phase: _Phase, *, present: bool) -> list[Text]:
     name = Text(printable(phase.name), style="bold" if present else "")
     progress = phase.progress
     if progress is None:
-        return [name, Text(printable(redact(phase.detail)), overflow="ellipsis"), Text(), Text(), Text()]
+        return [name, Text(printable(redact(phase.detail)), no_wrap=True, overflow="ellipsis"), Text(), Text(), Text()]
     place = progress.table if present else phase.detail
     if progress.tables_total:
         place = f"{progress.tables_done}/{progress.tables_total} {place}"
@@ -88,7 +91,7 @@ def _cells(phase: _Phase, *, present: bool) -> list[Text]:
     rate = f"{rate_text(progress.rate)} rows/s" if progress.rate else ""
     return [
         name,
-        Text(printable(place), overflow="ellipsis"),
+        Text(printable(place), no_wrap=True, overflow="ellipsis"),
         Text(rows_text(progress)),
         Text(rate),
         Text(spent),

@@ -89,7 +89,7 @@ def _show(app: App, checks: Sequence[DoctorCheck]) -> None:
     width = max(len(check.name) for check in checks)
     for check in checks:
         status = click.style(f"{check.status:<7}", fg=_COLORS[check.status])
-        click.echo(f"{status} {check.name:<{width}}  {printable(redact(" ".join(check.detail.split())))}")
+        click.echo(f"{status} {check.name:<{width}}  {printable(redact(' '.join(check.detail.split())))}")
         if check.fix and check.status in ("warn", "fail"):
             for line in check.fix.split("\n"):
                 click.echo(f"{'':<7} {'':<{width}}  -> {printable(redact(line))}")

@@ -91,7 +91,7 @@ class MigrationsSection(Section):
 class PlanSection(Section):
     """`[plan]`: answers to findings."""
 
-    accept: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+    accept: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
         default=(), description="Accepted findings, each CODE:table.column."
     )
 
@@ -107,7 +107,7 @@ class ColumnSection(Section):
     """`[columns."table.column"]`: the choice for one column."""
 
     type: str | None = Field(default=None, min_length=1, description="Postgres type to use for the column.")
-    rule: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+    rule: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
         default=(), description="Mapping rules to apply to the column."
     )
 
@@ -116,7 +116,7 @@ class TransferSection(Section):
     """`[transfer]`: bounds of a chunk, and connections."""
 
     chunk_rows: int = Field(default=50_000, ge=1, le=10_000_000, description="Most rows in a chunk.")
-    chunk_bytes: Annotated[int, BeforeValidator(_bytes)] = Field(
+    chunk_bytes: Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)] = Field(
         default=16 * 1024**2,
         ge=64 * 1024,
         le=1024**3,

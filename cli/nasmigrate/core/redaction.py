@@ -12,9 +12,9 @@ from collections.abc import Mapping
 MASK = "***"
 
 # user:password@ of any URL. The lookahead keeps `host:5432/…` without a user readable; the password
-# itself may hold `/` and `@` (people paste it unencoded), so it reaches to the last `@` of the word.
+# itself may hold `/`, quotes and `@` (people paste it unencoded), so it reaches to the last `@` of the word.
 _URL = re.compile(
-    r"""(?P<head>[A-Za-z][A-Za-z0-9+.\-]*://[^\s:@/'"]*):(?!\d{1,5}(?:[/?,\s'"]|$))[^\s'"]*@""",
+    r"""(?P<head>[A-Za-z][A-Za-z0-9+.\-]*://[^\s:@/'"]*):(?!\d{1,5}(?:[/?,\s'"]|$))\S*@""",
 )
 # password=…, sslpassword = '…', PGPASSWORD=…, POSTGRES_PASSWORD=…; libpq quotes with '' and escapes with a
 # backslash. `&` ends a value only where another URL parameter follows.

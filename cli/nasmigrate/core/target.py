@@ -12,6 +12,7 @@ from typing import cast
 from nasmigrate.core.errors import ConfigError
 
 _SECRET_KEYS = ("password", "sslpassword")
+_NAMING_KEYS = ("service", "host", "hostaddr", "port", "dbname", "user")
 _URL_SCHEMES = ("postgresql://", "postgres://")
 
 
@@ -161,11 +162,11 @@ def _conninfo(parameters: Mapping[str, str]) -> str:
 
 
 def _display(parameters: Mapping[str, str]) -> str:
-    """A short name without secrets: a URL for one TCP host, else libpq words."""
-    public = {key: value for key, value in parameters.items() if key not in _SECRET_KEYS}
+    """A short name without secrets: a URL for one TCP host, else the libpq words that say which database."""
+    public = {key: parameters[key] for key in _NAMING_KEYS if parameters.get(key)}
     host = public.get("host", "")
-    if not host or host.startswith(("/", "@")) or "," in host or not public.get("dbname"):
-        return _conninfo({key: value for key, value in public.items() if key != "options"}) or "libpq defaults"
+    if not host or host.startswith(("/", "@")) or "," in host or "dbname" not in public:
+        return _conninfo(public) or "libpq defaults"
     user = f"{public['user']}@" if "user" in public else ""
     port = f":{public['port']}" if "port" in public else ""
     name = f"[{host}]" if ":" in host else host

@@ -104,7 +104,7 @@ def compare_facts(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[D
     """Compare the facts of two moments: what is gone, new, or defined otherwise."""
     return [
         _difference(
-            _table_of(key), key, f"planned {recorded.get(key, _NO_OBJECT)}", f"found {now.get(key, _NO_OBJECT)}"
+            _table_of(key), key, f"recorded {recorded.get(key, _NO_OBJECT)}", f"found {now.get(key, _NO_OBJECT)}"
         )
         for key in sorted({*recorded, *now})
         if recorded.get(key) != now.get(key)

@@ -1,7 +1,7 @@
 """Read pg_catalog: what stands in schema `public`, and what makes a database non-empty.
 
-All names and expressions are read with `search_path = pg_catalog`, because the functions that print a definition
-leave out the schema of what the path can see.
+The functions that print a definition leave out the schema of what the search path can see, and print constants as
+the session prints values; so the settings that decide it are pinned while reading.
 """
 
 from __future__ import annotations
@@ -13,6 +13,16 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+
+_PINNED = {
+    "search_path": "pg_catalog",
+    "quote_all_identifiers": "off",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
 
 _RELATIONS = """
 SELECT c.relname::text AS name,
@@ -106,13 +116,13 @@ _USER_OBJECTS = """
 WITH object AS (
     SELECT 'pg_class'::regclass::oid AS class, c.oid, c.relnamespace AS namespace, c.relname::text AS name,
            CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'f' THEN 'foreign table'
-                WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
-                ELSE 'type' END AS kind
-    FROM pg_class c WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'c')
+                WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'sequence' END AS kind
+    FROM pg_class c WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
     UNION ALL
     SELECT 'pg_type'::regclass::oid, t.oid, t.typnamespace, t.typname::text, 'type'
     FROM pg_type t
-    WHERE t.typtype IN ('b', 'd', 'e', 'r')
+    WHERE (t.typtype IN ('b', 'd', 'e', 'r')
+           OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
       AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
     UNION ALL
     SELECT 'pg_proc'::regclass::oid, p.oid, p.pronamespace, p.proname::text, 'function'
@@ -121,7 +131,8 @@ WITH object AS (
 SELECT DISTINCT o.kind || ' ' || n.nspname || '.' || o.name AS name
 FROM object o JOIN pg_namespace n ON n.oid = o.namespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'nasmigrate') AND n.nspname !~ '^pg_(toast|temp_)'
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid
+                  AND d.objsubid = 0 AND d.deptype IN ('e', 'i'))
 ORDER BY 1
 """
 """`e`: member of an extension. `i`: made for another object, such as the functions of a range type."""
@@ -207,7 +218,7 @@ class FoundTable:
 def read_tables(connection: psycopg.Connection[Any]) -> dict[str, FoundTable]:
     """Read every relation of schema `public`, by name, but for members of extensions."""
     tables: dict[str, FoundTable] = {}
-    with _catalogue_path(connection) as cursor:
+    with _pinned_settings(connection) as cursor:
         for row in cursor.execute(_RELATIONS):
             words = ("unlogged " if row["unlogged"] else "", row["kind"], " with row security" * row["row_security"])
             tables[row["name"]] = FoundTable(name=row["name"], kind="".join(words))
@@ -229,7 +240,7 @@ def user_objects(connection: psycopg.Connection[Any]) -> list[str]:
     Tables, views, sequences, types and functions count; not those of system schemas, of our own schema
     `nasmigrate`, of extensions, nor what exists only as part of another object.
     """
-    with _catalogue_path(connection) as cursor:
+    with _pinned_settings(connection) as cursor:
         return [row["name"] for row in cursor.execute(_USER_OBJECTS)]
 
 
@@ -243,10 +254,19 @@ def _of_tables(
 
 
 @contextmanager
-def _catalogue_path(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
-    """Read in one transaction with the search path pinned; put the caller's path back if theirs is open."""
+def _pinned_settings(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Cursor[dict[str, Any]]]:
+    """Read in one transaction with settings pinned; then put the caller's back, whose transaction may go on."""
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        before = cursor.execute("SELECT current_setting('search_path') AS path").fetchone()
-        cursor.execute("SELECT set_config('search_path', 'pg_catalog', true)")
+        before = {
+            name: row["value"]
+            for name in _PINNED
+            for row in cursor.execute("SELECT current_setting(%s) AS value", (name,)).fetchall()
+        }
+        _set_local(cursor, _PINNED)
         yield cursor
-        cursor.execute("SELECT set_config('search_path', %s, true)", (before["path"] if before else "",))
+        _set_local(cursor, before)
+
+
+def _set_local(cursor: psycopg.Cursor[dict[str, Any]], settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        cursor.execute("SELECT set_config(%s, %s, true)", (name, value))

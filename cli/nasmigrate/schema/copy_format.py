@@ -75,8 +75,16 @@ def _nullable(column: Encoded) -> tuple[npt.NDArray[np.int32], Sequence[bytes]]:
     mask[column.nulls] = False
     spread = np.full(column.rows, _NULL, dtype=">i4")
     spread[mask] = lengths
-    iterator = iter(present)
-    return spread, [next(iterator) if there else b"" for there in mask.tolist()]
+    values = np.full(column.rows, b"", dtype=object)
+    values[mask] = _objects(present)
+    return spread, values.tolist()
+
+
+def _objects(values: Sequence[bytes]) -> npt.NDArray[np.object_]:
+    """An array of the bytes objects themselves; np.array() would make fixed-width strings and lose zero bytes."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def assemble(columns: Sequence[Encoded]) -> bytes:

@@ -72,6 +72,22 @@ def column_type(column: PlanColumn) -> TypeEngine[Any]:
     raise UnmappableColumn(f"column {column.name}: no revision can be written for type {column.pg_type}")
 
 
+class _EveryWord(set[str]):
+    """A set that holds every word."""
+
+    def __contains__(self, word: object) -> bool:
+        return True
+
+
+def quote_all_names(dialect: sa.Dialect) -> None:
+    """Let a dialect quote every name.
+
+    SQLAlchemy quotes the reserved words that it knows; `collation`, for one, it does not, and every release of
+    Postgres may reserve more.
+    """
+    dialect.identifier_preparer.reserved_words = _EveryWord()
+
+
 def sql_text(sql: str) -> str:
     """Return SQL such that `sqlalchemy.text` yields it unchanged.
 

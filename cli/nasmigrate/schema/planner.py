@@ -13,6 +13,7 @@ from nasmigrate.schema.decide import decide
 from nasmigrate.schema.evidence import ColumnProfile, TableProfile
 from nasmigrate.schema.expressions import (
     NotTranslated,
+    Translated,
     translate_default,
     translate_predicate,
     translate_term,
@@ -249,13 +250,34 @@ class _Planner:
     def _types(self, table: Table) -> dict[str, str]:
         return {column.name: self._codecs[table.name, column.name].pg_type for column in table.columns}
 
+    def _collations(self, table: Table) -> dict[str, str]:
+        return {column.name: column.collation for column in table.columns if column.collation != "BINARY"}
+
+    def _shapes(self, table: Table) -> dict[str, str]:
+        """Columns whose text became dates or times, with the shape it had."""
+        shapes = {}
+        for column in table.columns:
+            shape = self._codecs[table.name, column.name].parameters().get("shape")
+            if shape:
+                shapes[column.name] = expression_shape(str(shape))
+        return shapes
+
+    def _predicate(self, table: Table, sql: str) -> Translated | NotTranslated:
+        return translate_predicate(
+            sql,
+            columns=self._types(table),
+            collations=self._collations(table),
+            text_shapes=self._shapes(table),
+            utf8=self._source.schema.encoding == "UTF-8",
+        )
+
     def _indexes(self, table: Table) -> tuple[PlanIndex, ...]:
         planned = []
         for index in table.indexes:
             if index.origin == "pk" or (index.unique and self._class_collision(table, index)):
                 continue
             terms = [self._term(table, term) for term in index.terms]
-            where = translate_predicate(index.where_sql, columns=self._types(table)) if index.where_sql else None
+            where = self._predicate(table, index.where_sql) if index.where_sql else None
             failed = [part for part in (*terms, where) if isinstance(part, NotTranslated)]
             if failed:
                 self._find(
@@ -284,7 +306,13 @@ class _Planner:
 
     def _term(self, table: Table, term: IndexTerm) -> PlanIndexTerm | NotTranslated:
         if term.expression_sql is not None:
-            result = translate_term(term.expression_sql, columns=self._types(table))
+            result = translate_term(
+                term.expression_sql,
+                columns=self._types(table),
+                collations=self._collations(table),
+                text_shapes=self._shapes(table),
+                utf8=self._source.schema.encoding == "UTF-8",
+            )
             if isinstance(result, NotTranslated):
                 return result
             return PlanIndexTerm(expression=result.sql, descending=term.descending)
@@ -339,7 +367,7 @@ class _Planner:
     def _checks(self, table: Table) -> tuple[PlanCheck, ...]:
         planned = []
         for number, check in enumerate(table.checks, start=1):
-            result = translate_predicate(check.sql, columns=self._types(table))
+            result = self._predicate(table, check.sql)
             if isinstance(result, NotTranslated):
                 self._find(
                     "CHECK_NOT_TRANSLATED",

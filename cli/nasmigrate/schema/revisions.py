@@ -25,6 +25,7 @@ from nasmigrate.schema.metadata import (
     is_unique_constraint,
     metadata_from_plan,
     primary_key_name,
+    quote_all_names,
     sql_text,
     term_text,
 )
@@ -282,6 +283,7 @@ def _foreign_key_sql(plan: Plan, table: PlanTable, key: PlanForeignKey) -> str:
     (constraint,) = metadata.tables[table.name].foreign_key_constraints
     # With named parameters a percent sign is not doubled: `op.execute` will do that once.
     dialect: Any = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    quote_all_names(dialect)
     return str(AddConstraint(constraint).compile(dialect=dialect)).strip()
 
 

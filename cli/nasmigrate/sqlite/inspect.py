@@ -215,7 +215,7 @@ class _Inspector:
         return tuple(sorted(found, key=lambda index: index.name))
 
     def index(self, table: str, name: str, unique: bool, origin: Literal["c", "u", "pk"], partial: bool) -> Index:
-        sql = self.sql["index", name]
+        sql = self.sql.get(("index", name), "")  # the key of a WITHOUT ROWID table is listed, but stored nowhere
         rows = self.rows(
             'SELECT cid, name, "desc", coll FROM pragma_index_xinfo(?, ?) WHERE key = 1 ORDER BY seqno', name, "main"
         )

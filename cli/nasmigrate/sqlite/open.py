@@ -299,9 +299,9 @@ def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
         return made(SourceCorrupt, "restore the file from a backup; nasmigrate does not salvage")
     if isinstance(error, apsw.SchemaChangeError):
         return made(SourceChanged, "the schema changed while it was read; run the command again")
-    if isinstance(error, apsw.ReadOnlyError) or (
-        isinstance(error, apsw.CantOpenError) and not os.access(path.parent, os.W_OK)
-    ):
+    readable = os.access(path, os.R_OK, effective_ids=True)
+    folder_is_closed = readable and not os.access(path.parent, os.W_OK, effective_ids=True)
+    if isinstance(error, apsw.ReadOnlyError) or (isinstance(error, apsw.CantOpenError) and folder_is_closed):
         return made(
             SourceError,
             "the file needs recovery or is in WAL mode, which takes write access to its folder: "

@@ -6,7 +6,8 @@ row keys per storage class), and becomes part of plan.json.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import apsw
@@ -16,7 +17,7 @@ from nasmigrate.schema.codecs import Misfit, RawText, SqliteValue
 from nasmigrate.schema.codecs.temporal import codec_of_shape, shape_of
 from nasmigrate.schema.evidence import ColumnProfile, TableProfile
 from nasmigrate.schema.model import Column, Table
-from nasmigrate.sqlite.read import Row, Selection, read
+from nasmigrate.sqlite.read import BATCH_BYTES, BATCH_ROWS, Row, Selection, read
 
 KEYS_KEPT = 5
 
@@ -40,6 +41,7 @@ def profile_table(
     """
     names = tuple(column.name for column in table.columns)
     raw_text: frozenset[str] = frozenset()
+    max_row_bytes = SMALL_ROW
     while True:
         scan = _Scan(table, wants_shape)
         selection = Selection(
@@ -50,17 +52,58 @@ def profile_table(
             encoding=encoding,
         )
         try:
-            for batch in read(connection, selection):
-                scan.add(batch)
-                if progress is not None:
-                    progress(scan.rows)
+            with _values_up_to(connection, _largest_small_value(len(names)) if max_row_bytes else None):
+                for batch in read(connection, selection, max_row_bytes=max_row_bytes):
+                    scan.add(batch)
+                    if progress is not None:
+                        progress(scan.rows)
         except UnicodeDecodeError:
             if raw_text:
                 raise
-            # Some text is not UTF-8: read the text of this table as bytes. That is slower and rare.
+            # Some text is not valid: read the text of this table as bytes. That is slower and rare.
             raw_text = frozenset(names)
-            continue
-        return scan.result()
+        except apsw.TooBigError:
+            if not max_row_bytes:
+                raise
+            # Some value is large: read in small helpings, so that a batch stays bounded in bytes.
+            max_row_bytes = 0
+        else:
+            return scan.result()
+
+
+SMALL_ROW = 1
+"""What `read` is told of a table whose values are all small: whole batches at once."""
+
+
+def _largest_small_value(columns: int) -> int:
+    """Bytes up to which a value is small: a batch of such rows takes at most some 64 MiB, or 8 KiB a value."""
+    return max(8192, 8 * BATCH_BYTES // BATCH_ROWS // max(1, columns))
+
+
+@contextmanager
+def _values_up_to(connection: apsw.Connection, size: int | None) -> Iterator[None]:
+    """Make SQLite refuse (TooBigError) to hand out a value larger than `size` bytes; None = leave its limit."""
+    if size is None:
+        yield
+        return
+    before = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, size)
+    try:
+        yield
+    finally:
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, before)
+
+
+class _Rows:
+    """Where in a batch the values of one class are; found only when something is to be said of them."""
+
+    def __init__(self, values: Sequence[SqliteValue], kind: type) -> None:
+        self._values = values
+        self._kind = kind
+
+    def places(self) -> list[int]:
+        """Row indices, ascending."""
+        return [i for i, value in enumerate(self._values) if type(value) is self._kind]
 
 
 class _Scan:
@@ -87,32 +130,25 @@ class _Scan:
         """Take in one column of a batch; returns an upper bound of its bytes in one row."""
         column = self._columns[index]
         types = set(map(type, values))
-        if len(types) > 1:
-            return self._add_mixed(index, values, types, batch)
-        (kind,) = types
-        if kind is not type(None):
-            self._remember(column, _CLASS_OF[kind], range(len(values)), values, batch)
-        return self._add_uniform(index, kind, values, None, batch)
-
-    def _add_mixed(self, index: int, values: Sequence[SqliteValue], types: set[type], batch: list[Row]) -> int:
-        widest = 0
+        present = values
+        if type(None) in types:
+            present = [value for value in values if value is not None]
+            column.nulls += len(values) - len(present)
+            types.discard(type(None))
+        widest = 4
         for kind in types:
-            rows = [i for i, value in enumerate(values) if type(value) is kind]
-            if kind is not type(None):
-                self._remember(self._columns[index], _CLASS_OF[kind], rows, values, batch)
-            present = [values[i] for i in rows]
-            widest = max(widest, self._add_uniform(index, kind, present, rows, batch))
+            these = present if len(types) == 1 else [value for value in present if type(value) is kind]
+            rows = _Rows(values, kind)
+            if len(column.keys.get(_CLASS_OF[kind], ())) < KEYS_KEPT:
+                for row in rows.places()[:KEYS_KEPT]:
+                    self._remember(column, _CLASS_OF[kind], row, values[row], batch)
+            widest = max(widest, self._add_uniform(index, kind, these, rows, batch))
         return widest
 
-    def _add_uniform(
-        self, index: int, kind: type, values: Sequence[Any], rows: Sequence[int] | None, batch: list[Row]
-    ) -> int:
-        """Values that are all of one class; `rows` are their places in the batch (None = all)."""
+    def _add_uniform(self, index: int, kind: type, values: Sequence[Any], rows: _Rows, batch: list[Row]) -> int:
+        """Values that are all of one class; `rows` knows their places in the batch."""
         column = self._columns[index]
         count = len(values)
-        if kind is type(None):
-            column.nulls += count
-            return 4
         if kind is int:
             low, high = min(values), max(values)
             if not column.integers:
@@ -132,20 +168,18 @@ class _Scan:
             return 12
         return self._add_bytes(index, kind, values, rows, batch)
 
-    def _add_bytes(
-        self, index: int, kind: type, values: Sequence[Any], rows: Sequence[int] | None, batch: list[Row]
-    ) -> int:
+    def _add_bytes(self, index: int, kind: type, values: Sequence[Any], rows: _Rows, batch: list[Row]) -> int:
         column = self._columns[index]
         if kind is str:
             column.texts += len(values)
             joined = "".join(values)
             total = len(joined) if joined.isascii() else len(joined.encode())
-            longest = max(map(len, values)) if joined.isascii() else max(len(v.encode()) for v in values)
+            longest = max(map(len, values)) if joined.isascii() else max(map(len, map(str.encode, values)))
             if "\x00" in joined:
                 for place, value in enumerate(values):
                     if "\x00" in value:
                         column.nul_texts += 1
-                        self._remember_one(column, "nul", rows[place] if rows else place, value, batch)
+                        self._remember(column, "nul", rows.places()[place], value, batch)
             if self._wants_shape[index]:
                 self._add_shapes(index, values, rows, batch)
         else:
@@ -153,7 +187,7 @@ class _Scan:
                 column.texts += len(values)
                 column.raw_texts += len(values)
                 for place, value in enumerate(values):
-                    self._remember_one(column, "raw", rows[place] if rows else place, value, batch)
+                    self._remember(column, "raw", rows.places()[place], value, batch)
             else:
                 column.blobs += len(values)
             total, longest = sum(map(len, values)), max(map(len, values))
@@ -161,7 +195,7 @@ class _Scan:
         column.total_bytes += total
         return longest + 4
 
-    def _add_shapes(self, index: int, values: Sequence[str], rows: Sequence[int] | None, batch: list[Row]) -> None:
+    def _add_shapes(self, index: int, values: Sequence[str], rows: _Rows, batch: list[Row]) -> None:
         """Test text against the shape of the first value; count the shapes where it does not hold."""
         column = self._columns[index]
         codec = self._shape_codecs[index]
@@ -179,22 +213,10 @@ class _Scan:
         for place, value in enumerate(values):
             shape = _exact_shape(value)
             if not column.shapes or shape not in column.shapes or codec is None or shape != codec.shape:
-                self._remember_one(column, "shape", rows[place] if rows else place, value, batch)
+                self._remember(column, "shape", rows.places()[place], value, batch)
             column.shapes[shape] += 1
 
-    def _remember(
-        self,
-        column: ColumnProfile,
-        what: str,
-        rows: Sequence[int],
-        values: Sequence[SqliteValue],
-        batch: list[Row],
-    ) -> None:
-        if len(column.keys.get(what, ())) < KEYS_KEPT:
-            for row in rows[:KEYS_KEPT]:
-                self._remember_one(column, what, row, values[row], batch)
-
-    def _remember_one(self, column: ColumnProfile, what: str, row: int, value: SqliteValue, batch: list[Row]) -> None:
+    def _remember(self, column: ColumnProfile, what: str, row: int, value: SqliteValue, batch: list[Row]) -> None:
         keys = column.keys.setdefault(what, [])
         if len(keys) < KEYS_KEPT:
             keys.append(self._key_text(batch[row], self.rows + row))

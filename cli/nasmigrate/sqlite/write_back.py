@@ -24,6 +24,7 @@ _NONCHARACTERS = ("\ufffe", "\uffff")
 # What a CREATE TABLE of the file's own text may do, and nothing else: the text comes from a stranger's file.
 _DDL_ACTIONS = frozenset(
     {
+        apsw.SQLITE_CREATE_INDEX,
         apsw.SQLITE_CREATE_TABLE,
         apsw.SQLITE_FUNCTION,
         apsw.SQLITE_INSERT,

@@ -71,7 +71,7 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
             with_round_trip=round_trip,
         )
         proof.add(_stillness(prepared))
-        proof.add(decisions_gate(prepared.plan.findings))
+        proof.add(decisions_gate(prepared.plan))
         if verdict_of(proof.gates)[0] == "pass":
             with connected(target.conninfo) as connection:
                 set_state(connection, loaded.run_id, "verified")

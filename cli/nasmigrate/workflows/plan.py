@@ -28,7 +28,7 @@ def plan(context: Context, source: Path, *, write_migrations: bool = False) -> R
         prepared = make(run, take_source(run, source))
         folder = revisions_directory(run, prepared.plan, publish=write_migrations)
         proof = Proof()
-        proof.add(decisions_gate(prepared.plan.findings))
+        proof.add(decisions_gate(prepared.plan))
         for table in prepared.plan.tables:
             proof.tables[table.name] = TableResult(name=table.name, rows_source=prepared.plan.evidence[table.name].rows)
         return finish(

@@ -48,7 +48,7 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
                 recorded=loaded.catalogue,
                 with_round_trip=context.config.rehearse.round_trip,
             )
-        proof.add(decisions_gate(prepared.plan.findings))
+        proof.add(decisions_gate(prepared.plan))
         prediction, rates = predict(run, prepared, loaded.copied, loaded.database_bytes)
         return finish(
             run,

@@ -64,7 +64,7 @@ def verify(context: Context, source: Path, target: Target, *, round_trip: bool =
                 recorded=recorded.catalogue,
                 with_round_trip=round_trip,
             )
-            proof.add(decisions_gate(plan.findings))
+            proof.add(decisions_gate(plan))
         return finish(
             run,
             source=str(fresh.path),

@@ -158,7 +158,7 @@ def merged(values: Sequence[Value]) -> tuple[list[str], Value]:
     """
     solid = [v for v in values if v.kind != Kind.NULL]
     if not solid:
-        return [v.sql for v in values], values[0].rewritten("NULL")
+        raise Refusal("its branches are all NULL")
     kinds = {v.kind for v in solid}
     if Kind.BOOLEAN in kinds and kinds <= {Kind.BOOLEAN, Kind.INTEGER}:
         if all(v.kind == Kind.BOOLEAN or v.literal in (0, 1) for v in solid):

@@ -3,8 +3,8 @@
 A node that is not listed, or that carries an argument that is not listed with it, is refused. Where SQLite
 and PostgreSQL group operators differently, the operand must stand in parentheses.
 
-Limits that are loud: an integer result beyond 64 bits, and a double result beyond the range of doubles, is
-an error in PostgreSQL where SQLite goes on with a REAL or an infinity; the row is refused, never another value stored.
+A limit that is loud: a result beyond 64 bits, or beyond the doubles, is an error in PostgreSQL where SQLite
+goes on with a REAL or an infinity. The row is refused; no other value is ever stored.
 """
 
 from __future__ import annotations
@@ -182,8 +182,7 @@ class Translator:
 
     def _comparison(self, node: exp.Binary) -> Value:
         operator, ordered = _COMPARISONS[type(node)]
-        left, right = self._operand(node.this), self._operand(node.expression)
-        return self._compare(left, operator, right, ordered=ordered)
+        return self._compare(self._operand(node.this), operator, self._operand(node.expression), ordered=ordered)
 
     def _compare(self, left: Value, operator: str, right: Value, *, ordered: bool) -> Value:
         one, other = comparable(left, right, ordered=ordered, utf8=self._utf8)
@@ -288,8 +287,8 @@ class Translator:
         return functions.absolute(self._visit(node.this))
 
     def _substring(self, node: exp.Substring) -> Value:
-        numbers = [self._visit(node.args[name]) for name in ("start", "length") if node.args.get(name) is not None]
-        return functions.substring(self._visit(node.this), numbers)
+        numbers = [node.args[name] for name in ("start", "length") if node.args.get(name) is not None]
+        return functions.substring(self._visit(node.this), [self._visit(n) for n in numbers])
 
 
 def _named(node: exp.Expr) -> str:

@@ -1,0 +1,120 @@
+"""Writes the pages of docs/ that follow from the code: commands, configuration, exit codes, JSON Schemas.
+
+`make docs` runs it; a test compares the committed pages with what it would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import click
+
+from nasmigrate.commands._group import SUBCOMMANDS, cli
+from nasmigrate.core import errors
+from nasmigrate.core.config import Config, config_schema
+from nasmigrate.core.result import Result
+from nasmigrate.schema.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+GENERATED = "<!-- Generated from the code by `make docs`; do not edit. -->\n"
+
+
+def _help(command: click.Command, path: list[str], parent: click.Context) -> str:
+    context = click.Context(command, info_name=path[-1], parent=parent, terminal_width=100, max_content_width=100)
+    return re.sub(r"[ \t]+$", "", command.get_help(context), flags=re.MULTILINE)
+
+
+def command_pages() -> dict[str, str]:
+    """One page per command, its subcommands included."""
+    pages = {}
+    root = click.Context(cli, info_name="nasmigrate", terminal_width=100, max_content_width=100)
+    for name, line in SUBCOMMANDS.items():
+        command = cli.get_command(root, name)
+        assert command is not None
+        text = f"{GENERATED}# nasmigrate {name}\n\n{line}\n\n```text\n{_help(command, [name], root)}\n```\n"
+        if isinstance(command, click.Group):
+            context = click.Context(command, info_name=name, parent=root)
+            for child_name, child in sorted(command.commands.items()):
+                text += (
+                    f"\n## nasmigrate {name} {child_name}\n\n"
+                    f"```text\n{_help(child, [name, child_name], context)}\n```\n"
+                )
+        pages[f"commands/{name}.md"] = text
+    index = "\n".join(f"- [`{name}`]({name}.md): {line}" for name, line in SUBCOMMANDS.items())
+    pages["commands/README.md"] = f"{GENERATED}# Commands\n\n{index}\n"
+    return pages
+
+
+def config_page() -> str:
+    """Every key of nasmigrate.toml with its type, default and meaning."""
+    schema = config_schema()
+    definitions = schema.get("$defs", {})
+    lines = [
+        f"{GENERATED}# nasmigrate.toml\n",
+        "Order of settings: flag, `NASMIGRATE_*`, `--env-file`, `nasmigrate.toml`, default.",
+        "`nasmigrate config show --sources` prints each value with its origin.",
+        "The JSON Schema is [schemas/config.schema.json](schemas/config.schema.json).\n",
+    ]
+    for section, field in schema["properties"].items():
+        reference = field.get("$ref") or field.get("additionalProperties", {}).get("$ref", "")
+        definition = definitions.get(reference.rsplit("/", 1)[-1], {})
+        title = f'[{section}."table.column"]' if "additionalProperties" in field else f"[{section}]"
+        lines.append(f"## {title}\n")
+        if definition.get("description"):
+            lines.append(definition["description"].strip() + "\n")
+        lines.append("| key | type | default | meaning |\n|--|--|--|--|")
+        for key, value in definition.get("properties", {}).items():
+            kind = value.get("type") or " or ".join(
+                option.get("type", "any") for option in value.get("anyOf", []) if option.get("type") != "null"
+            )
+            meaning = " ".join(value.get("description", "").split())
+            lines.append(f"| `{key}` | {kind} | `{json.dumps(value.get('default'))}` | {meaning} |")
+        lines.append("")
+    assert Config.model_fields
+    return "\n".join(lines)
+
+
+def exit_code_page() -> str:
+    """Exit codes and the error of each."""
+    lines = [f"{GENERATED}# Exit codes\n", "| exit | name |\n|--|--|"]
+    lines += [f"| {code.value} | {code.name.lower().replace('_', ' ')} |" for code in errors.ExitCode]
+    lines += ["\n## Errors\n", "| code | exit | error | meaning |\n|--|--|--|--|"]
+    kinds = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.NasmigrateError)
+    ]
+    for kind in sorted(kinds, key=lambda kind: kind.code):
+        meaning = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+        lines.append(f"| {kind.code} | {int(kind.exit_code)} | `{kind.__name__}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: path below docs/ -> text."""
+    found = command_pages()
+    found["config.md"] = config_page()
+    found["exit-codes.md"] = exit_code_page()
+    for name, schema in (
+        ("config", config_schema()),
+        ("result", Result.model_json_schema()),
+        ("plan", Plan.model_json_schema()),
+    ):
+        found[f"schemas/{name}.schema.json"] = json.dumps(schema, indent=2, sort_keys=True) + "\n"
+    return found
+
+
+def main() -> None:
+    """Write them all."""
+    for name, text in pages().items():
+        path = DOCS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
