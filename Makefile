@@ -51,7 +51,8 @@ package: $(VENV)/.test ## build wheel and sdist; rehearse with the wheel in an e
 	@BIN=$(BIN) PYTHON=$(PYTHON) sh tests/support/wheel.sh
 
 docs: $(VENV)/.test ## write the generated pages of docs/
-	@PYTHONPATH=tests $(BIN)/python -m support.generate_docs
+	@PYTHONPATH=.:tests $(BIN)/python -m support.generate_docs
+	@PYTHONPATH=.:tests $(BIN)/python -m support.generate_sample
 
 bench: $(VENV)/.bench ## side by side with pgloader and DuckDB; writes benchmarks/RESULTS.md
 	@$(BIN)/python benchmarks/run.py

@@ -100,7 +100,7 @@ def test_a_snapshot_beside_a_writer_is_one_moment(tmp_path: Path, mode: str, pau
             orders, ledger = numbers(target)
             assert orders == ledger
             assert orders[0] >= first
-            assert snapshot.restarts <= 4
+            assert snapshot.restarts <= 3
             assert mode != "wal" or snapshot.restarts == 0
             assert snapshot.journal_mode == ("wal" if mode == "wal" else "delete")
         next_commit()  # the writer is well
@@ -168,11 +168,10 @@ def test_after_three_restarts_the_writer_waits(tmp_path: Path) -> None:
             refused.append(subprocess.run(command, check=False).returncode == 9)
 
     snapshot = take_snapshot(source, tmp_path / "s.db", pages_per_step=16, progress=write_between_steps)
-    # Three commits made it begin again; the fourth fell between two steps, before the lock was held.
-    assert refused == [False, False, False, False, True, True]
-    assert snapshot.restarts == 4
+    assert refused == [False, False, False, True, True, True]
+    assert snapshot.restarts == 3
     with closing(open_snapshot(snapshot.path)) as connection:
-        assert connection.execute("SELECT n FROM orders WHERE id = 1").fetchall() == [(4,)]
+        assert connection.execute("SELECT n FROM orders WHERE id = 1").fetchall() == [(3,)]
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])

@@ -84,9 +84,7 @@ def exit_code_page() -> str:
     lines += [f"| {code.value} | {code.name.lower().replace('_', ' ')} |" for code in errors.ExitCode]
     lines += ["\n## Errors\n", "| code | exit | error | meaning |\n|--|--|--|--|"]
     kinds = [
-        kind
-        for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.NasmigrateError)
+        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.NasmigrateError)
     ]
     for kind in sorted(kinds, key=lambda kind: kind.code):
         meaning = " ".join((kind.__doc__ or "").split("\n\n")[0].split())

@@ -41,10 +41,13 @@ def table(name: str, rows: int, *, lost: int = 0, originals: int = 0) -> TableRe
     )
 
 
-NOTES = tuple(
-    Finding(code="INT_OVER_2_53", severity="note", table=name, column="id", message="int8 reaches Node as a string.")
-    for name in ("orders", "payments")
-) + (
+NOTES = (
+    *(
+        Finding(
+            code="INT_OVER_2_53", severity="note", table=name, column="id", message="int8 reaches Node as a string."
+        )
+        for name in ("orders", "payments")
+    ),
     Finding(
         code="DECLARED_LENGTH",
         severity="note",

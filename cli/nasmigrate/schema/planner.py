@@ -479,7 +479,7 @@ class _Planner:
         *,
         table: str | None = None,
         column: str | None = None,
-        object: str | None = None,  # noqa: A002 - the field's own name
+        object: str | None = None,
         count: int = 0,
         keys: tuple[str, ...] = (),
     ) -> None:

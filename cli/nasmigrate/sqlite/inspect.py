@@ -26,7 +26,7 @@ from nasmigrate.schema.model import (
     Table,
 )
 from nasmigrate.sqlite.ddl import ParsedColumn, ParsedTable, parse_create_index, parse_create_table
-from nasmigrate.sqlite.open import mapped_errors
+from nasmigrate.sqlite.open import mapped_errors, touch
 from nasmigrate.sqlite.quoting import fold_ascii
 from nasmigrate.sqlite.snapshot import schema_text
 
@@ -44,6 +44,7 @@ def inspect(connection: apsw.Connection) -> SourceSchema:
     """
     # One savepoint = one moment, beside any writer.
     with mapped_errors(Path(connection.filename), "read the schema"), connection:
+        touch(connection)
         schema = _Inspector(connection).read()
     return schema  # noqa: RET504 - apsw's __exit__ is typed to swallow errors, which it does not do
 

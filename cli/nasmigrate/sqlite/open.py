@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ from nasmigrate.core.errors import (
 
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for a lock before giving up."""
+
+_RACE_TRIES: Final = 25
+_RACE_PAUSE: Final = 0.02
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_SIZE: Final = 100
@@ -128,6 +132,29 @@ def open_snapshot(path: Path) -> apsw.Connection:
         SourceError: or one of its kinds, see `check_file` and `mapped_errors`.
     """
     return _open_guarded(check_file(path), "mode=ro&immutable=1", 0.0)
+
+
+def touch(connection: apsw.Connection) -> None:
+    """Read one row of the schema: takes the read lock, and keeps it if a transaction has been begun.
+
+    A reader without write rights can take the journal of a writer that is just beginning or just committing for
+    a hot one, because it tests existence, lock and content one after the other (`hasHotJournal` in pager.c). A
+    connection with write rights would look again under an exclusive lock; here the read is tried again for half
+    a second.
+
+    Raises:
+        apsw.ReadOnlyError: the journal stays hot, or a WAL cannot be read without write access.
+        apsw.BusyError: a lock is held for longer than the busy timeout.
+    """
+    for left in reversed(range(_RACE_TRIES)):
+        try:
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+        except apsw.ReadOnlyError:
+            if not left:
+                raise
+            time.sleep(_RACE_PAUSE)
+        else:
+            return
 
 
 @contextmanager
@@ -247,7 +274,7 @@ def _open_guarded(path: Path, query: str, busy_timeout: float) -> apsw.Connectio
             connection.set_busy_timeout(math.ceil(busy_timeout * 1000))
             _guard(connection)
             # SQLite opens lazily: read the schema now, so that a lock or damage is named here.
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            touch(connection)
         except BaseException:
             connection.close()
             raise
@@ -283,7 +310,9 @@ def _authorize(action: int, first: str | None, second: str | None, _database: st
 
 
 def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
-    message = f"{path}: cannot {operation}: {error}"
+    # The text is the connection's last one, which another call may have reset.
+    text = type(error).__name__ if str(error) == "not an error" else str(error)
+    message = f"{path}: cannot {operation}: {text}"
     details: dict[str, object] = {"path": str(path), "operation": operation, "sqlite": type(error).__name__}
     if (extended := getattr(error, "extendedresult", None)) is not None:
         details["extended_result"] = extended

@@ -19,7 +19,7 @@ from typing import Final
 import apsw
 
 from nasmigrate.core.errors import SourceCorrupt, StateError, TransferError
-from nasmigrate.sqlite.open import BUSY_TIMEOUT, mapped_errors, open_source
+from nasmigrate.sqlite.open import BUSY_TIMEOUT, mapped_errors, open_source, touch
 
 Progress = Callable[[int, int], None]
 """Called with (pages copied, pages in all) after every step; may go back to 0 when a writer intervened."""
@@ -137,28 +137,22 @@ def _copy(
         journal_mode = str(live.pragma("journal_mode"))
         restarts = 0
         with copy.backup("main", live, "main") as backup:
-            if journal_mode == "wal":
-                _hold(live)
             while not backup.done:
+                # With a transaction of our own the step needs no lock: an error in taking it would end the backup.
+                if not live.in_transaction:
+                    live.execute("BEGIN")
+                    touch(live)
                 before = backup.page_count - backup.remaining
                 backup.step(pages_per_step)
                 after = backup.page_count - backup.remaining
-                if progress is not None:
-                    progress(after, backup.page_count)
                 # SQLite begins again by itself, and silently, when the file changed since the last step.
                 if not backup.done and after != before + pages_per_step:
                     restarts += 1
-                    if restarts == _MAX_RESTARTS:
-                        _hold(live)
-        if live.in_transaction:
-            live.execute("ROLLBACK")
+                if backup.done or (journal_mode != "wal" and restarts < _MAX_RESTARTS):
+                    live.execute("COMMIT")
+                if progress is not None:
+                    progress(after, backup.page_count)
     return journal_mode, restarts
-
-
-def _hold(live: apsw.Connection) -> None:
-    """Begin a read transaction; the backup then sees one moment of the file until it is finished."""
-    live.execute("BEGIN")
-    live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
 
 
 def _open_copy(partial: Path) -> apsw.Connection:

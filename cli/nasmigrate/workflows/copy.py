@@ -125,7 +125,8 @@ def _prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
         marker, snapshot = earlier.path("run.json"), earlier.path(SNAPSHOT)
         if not marker.exists() or not snapshot.exists():
             continue
-        if json.loads(marker.read_text())["run_id"] == unfinished.run_id:
+        begun = json.loads(marker.read_text())
+        if begun["run_id"] == unfinished.run_id:
             break
     else:
         raise ResumeMismatch(
@@ -139,8 +140,10 @@ def _prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
             here.hardlink_to(snapshot)
         except OSError:
             shutil.copy2(snapshot, here)
-        run.directory.write_json("run.json", json.loads(marker.read_text()))
-        source = reopen_source(path, here, unfinished.source_sha256)
+        run.directory.write_json("run.json", begun)
+        # As the file stood at the snapshot: what was written between the two runs is not in the target either.
+        state = tuple((name, size, changed) for name, size, changed in begun["source_state"])
+        source = reopen_source(path, here, unfinished.source_sha256, state)
     plan = Plan.model_validate(unfinished.plan)
     run.directory.write_json("plan.json", plan)
     return Prepared(source=source, plan=plan, scan_seconds=plan.profile_seconds)

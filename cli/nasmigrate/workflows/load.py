@@ -176,7 +176,10 @@ def _begin(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
     run_id = str(uuid.uuid4())
     source, plan = prepared.source, prepared.plan
     # Beside the snapshot first: a run in the target that no folder knows could never be resumed.
-    run.directory.write_json("run.json", {"run_id": run_id, "source_sha256": source.sha256, "plan_hash": plan.hash})
+    run.directory.write_json(
+        "run.json",
+        {"run_id": run_id, "source_sha256": source.sha256, "source_state": source.state, "plan_hash": plan.hash},
+    )
     create_control(connection)
     add_run(
         connection,

@@ -49,14 +49,18 @@ class Prepared:
 
 
 def file_state(path: Path) -> FileState:
-    """(name, size, modification time in ns) of the database and its journals, to see whether anyone wrote."""
+    """(name, size, modification time in ns) of the database and its journals, to see whether anyone wrote.
+
+    An empty journal counts as none: reading a file in WAL mode leaves an empty -wal where there was no file.
+    """
     state = []
     for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal")):
         try:
             facts = name.stat()
         except FileNotFoundError:
             continue
-        state.append((name.name, facts.st_size, facts.st_mtime_ns))
+        if facts.st_size or name == path:
+            state.append((name.name, facts.st_size, facts.st_mtime_ns))
     return tuple(state)
 
 
@@ -85,8 +89,8 @@ def take_source(run: Run, path: Path) -> Source:
     )
 
 
-def reopen_source(path: Path, snapshot: Path, sha256: str) -> Source:
-    """The source of an earlier run, from its snapshot."""
+def reopen_source(path: Path, snapshot: Path, sha256: str, state: FileState) -> Source:
+    """The source of an earlier run, from its snapshot; `state` is how the live file stood at that snapshot."""
     schema, counts = _look(snapshot)
     return Source(
         path=path,
@@ -95,7 +99,7 @@ def reopen_source(path: Path, snapshot: Path, sha256: str) -> Source:
         size=snapshot.stat().st_size,
         schema=schema,
         counts=counts,
-        state=file_state(path),
+        state=state,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from nasmigrate.core.result import Difference, Finding, Gate, TableResult
+from nasmigrate.core.result import Difference, Gate, TableResult
 from nasmigrate.postgres.catalogue import catalogue_facts, compare_catalogue, compare_facts
 from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.control import read_originals
