@@ -269,6 +269,14 @@ def test_files_of_different_encodings_are_refused(tmp_path: Path) -> None:
         compare_files(snapshot, rebuilt, [BY_ID])
 
 
+def test_a_snapshot_in_wal_mode_is_read_without_files_beside_it(tmp_path: Path) -> None:
+    snapshot = make(tmp_path / "a.db", "PRAGMA journal_mode = WAL", KEYED, "INSERT INTO t VALUES (1, 1)")
+    rebuilt = make(tmp_path / "b.db", KEYED, "INSERT INTO t VALUES (1, 1)")
+    outcome = compare_files(snapshot, rebuilt, [BY_ID])
+    assert (outcome.rows, outcome.total) == (1, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.db", "b.db"]
+
+
 def test_neither_file_is_written(tmp_path: Path) -> None:
     snapshot, rebuilt = make(tmp_path / "a.db", KEYED), make(tmp_path / "b.db", KEYED)
     connection = open_pair(snapshot, rebuilt)

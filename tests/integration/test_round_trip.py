@@ -430,8 +430,11 @@ def test_a_row_that_sqlite_refuses_fails_the_gate_and_other_tables_are_still_com
         rowid_alias="id",
     )
     moved = move(made, ORDERS)
-    moved.connection.execute("INSERT INTO u VALUES (3, 'a')")
-    outcome = moved.round_trip()
+    moved.connection.execute("INSERT INTO u SELECT i, 'a' FROM generate_series(3, 5000) AS i")
+    with moved.connection.transaction():
+        outcome = moved.round_trip()
+        # The caller's transaction goes on: its snapshot is what makes all tables one moment.
+        assert moved.connection.execute("SELECT count(*) FROM u").fetchone() == (5000,)
     assert (outcome.gate.status, outcome.total, outcome.rows) == ("fail", 1, 4999)
     (difference,) = outcome.differences
     assert (difference.kind, difference.table) == ("object", "u")

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -28,7 +29,7 @@ from nasmigrate.core.errors import (
     SourceError,
     SourceLocked,
 )
-from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot, open_source
+from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot, open_source, touch
 
 
 @pytest.fixture
@@ -277,6 +278,23 @@ def test_a_hot_journal_is_refused_and_kept(source: Path) -> None:
         open_source(source)
     assert "recovery" in (caught.value.hint or "")
     assert (source.read_bytes(), journal.read_bytes()) == before
+
+
+def test_a_journal_that_only_looked_hot_is_read_again(source: Path) -> None:
+    # Seen beside a busy writer: for a moment its journal cannot be told from one left by a crash.
+    class Racing(apsw.Connection):
+        refusals = 2
+
+        def execute(self, *args: Any, **kwargs: Any) -> apsw.Cursor:
+            if self.refusals:
+                self.refusals -= 1
+                raise apsw.ReadOnlyError("attempt to write a readonly database")
+            return super().execute(*args, **kwargs)
+
+    with closing(Racing(str(source))) as connection:
+        connection.set_busy_timeout(0)
+        touch(connection)
+        assert connection.refusals == 0
 
 
 @contextmanager

@@ -67,7 +67,7 @@ ACCEPTED = Finding(
     count=212,
     keys=("17", "18", "40"),
     samples=("text(19 chars)", "text(24 chars)", "text(19 chars)"),
-    accept='"MIXED_DATES:reviews.created_at",',
+    accept='accept = ["MIXED_DATES:reviews.created_at"]',
     accepted=True,
 )
 
@@ -79,7 +79,7 @@ OPEN = (
         object="orders_touch_updated_at",
         message="The trigger writes updated_at after each update. It has no translation that could be proven, so the "
         "application would no longer see that column change.",
-        accept='"TRIGGER_NOT_CARRIED:orders_touch_updated_at",',
+        accept='accept = ["TRIGGER_NOT_CARRIED:orders_touch_updated_at"]',
     ),
     Finding(
         code="REAL_IN_INTEGER",
@@ -90,14 +90,14 @@ OPEN = (
         count=37,
         keys=("1041", "1042", "2210", "2975", "3001"),
         samples=("real(17 digits)", "real(17 digits)", "real(16 digits)", "real(17 digits)", "real(3 digits)"),
-        accept='"REAL_IN_INTEGER:orders.amount_cents",',
+        accept='accept = ["REAL_IN_INTEGER:orders.amount_cents"]',
     ),
     Finding(
         code="FTS_NOT_CARRIED",
         severity="decision",
         object="products_fts",
         message="A full-text table of SQLite. PostgreSQL searches by other means.",
-        accept='"FTS_NOT_CARRIED:products_fts",',
+        accept='accept = ["FTS_NOT_CARRIED:products_fts"]',
     ),
 )
 
@@ -258,7 +258,7 @@ def hostile() -> Result:
                 message=HOSTILE,
                 keys=(HOSTILE,),
                 samples=(HOSTILE,),
-                accept=f'"X:{HOSTILE}"',
+                accept=f'accept = ["X:{HOSTILE}"]',
             ),
             Finding(code="N", severity="note", object=HOSTILE, message=HOSTILE),
             Finding(code="A", severity="widened", table=HOSTILE, message=HOSTILE, accepted=True),

@@ -139,6 +139,8 @@ def test_everything_that_was_found_is_on_the_page() -> None:
     for finding in OPEN:
         assert finding.accept is not None
         assert finding.accept in page.text
+    listed = "".join(f' "{finding.identity}",' for finding in (*OPEN, ACCEPTED))
+    assert f"[plan] accept = [{listed} ]" in page.text
     for difference in result.differences:
         for part in (difference.kind, difference.table, difference.key, difference.column, difference.object):
             assert part is None or part in page.text
@@ -159,6 +161,11 @@ def test_the_prediction_carries_its_basis_and_the_fingerprint_is_whole() -> None
     assert f"Write pause, predicted 0.42 s {PREDICTION.write_pause_basis}" in page.text
     assert f"Disk needed 1.9 GB {PREDICTION.disk_basis}" in page.text
     assert "Copy, measured 24.6 s 40,309 rows/s, 3.7 MB/s" in page.text
+    slower = changed(passing(), rates={"copy_rows_per_second": 5, "scan_rows_per_second": 7})
+    assert (
+        "Copy, measured 24.6 s 5 rows/s Whole run 2 min 14 s scan 7 rows/s, exit code 0"
+        in Page(html.render(slower)).text
+    )
     assert f"Fingerprint over all tables {passing().fingerprint}" in page.text
 
 

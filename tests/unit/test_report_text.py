@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable
 
 import pytest
-from support.report_results import HOSTILE, OPEN, PREDICTION, failing, hostile, passing, table
+from support.report_results import ACCEPTED, HOSTILE, OPEN, PREDICTION, failing, hostile, passing, table
 
 from nasmigrate.core.result import Difference, Finding, Gate, Result
 from nasmigrate.report import text
@@ -112,12 +112,24 @@ def test_many_equal_tables_are_folded_and_the_unequal_ones_are_not() -> None:
 
 def test_an_open_finding_is_complete_and_its_toml_is_whole_at_any_width() -> None:
     name = "orders_with_a_name_that_is_longer_than_any_terminal_" * 3
-    line = f'"TRIGGER_NOT_CARRIED:{name}",'
+    line = f'accept = ["TRIGGER_NOT_CARRIED:{name}"]'
     finding = OPEN[1].model_copy(update={"accept": line})
     shown = text.render(changed(failing(), findings=[finding.model_dump()]), width=60)
     assert line in [part.strip() for part in shown.splitlines()]
     for part in (finding.code, finding.subject, "37 values", *finding.keys, *finding.samples):
         assert part in " ".join(shown.split())
+
+
+def test_all_acceptances_together_are_one_valid_piece_of_toml() -> None:
+    """One line for each finding, pasted twice, would set the same key twice, which TOML refuses."""
+    quoted = OPEN[0].model_copy(update={"object": 'a "quoted" \\ name\u202e'})
+    findings = [finding.model_dump() for finding in (ACCEPTED, quoted, *OPEN)]
+    shown = text.render(changed(failing(), findings=findings))
+    block = shown[shown.index("    [plan]\n") : shown.index("    ]\n") + 6]
+    accepted = tomllib.loads(block)["plan"]["accept"]
+    assert accepted == [finding.identity for finding in (ACCEPTED, quoted, *OPEN)]
+    assert "[plan]\n" not in text.render(changed(failing(), findings=[OPEN[0].model_dump()]))
+    assert "[plan]\n" not in text.render(passing())
 
 
 def test_accepted_findings_and_notes_are_counted_not_repeated() -> None:
@@ -163,7 +175,7 @@ def test_what_the_night_will_cost_is_said_with_its_basis() -> None:
 @pytest.mark.parametrize("make", [passing, failing, hostile])
 def test_lines_fit_the_width_except_those_made_for_copying(make: Callable[[], Result], width: int) -> None:
     lines = text.render(make(), width=width).splitlines()
-    copied = re.compile(r"(fingerprint|run  ) |\s+\S*X:x|\s+\\ud800")
+    copied = re.compile(r"(fingerprint|run  ) |\s+accept = \[|\s+\\ud800|\s+\"[A-Z_]+:")
     long = [line for line in lines if cells(line) > width and not copied.match(line)]
     assert long == []
     assert max(map(cells, lines)) > width // 2
@@ -219,7 +231,7 @@ def test_a_result_with_almost_nothing_in_it_still_renders() -> None:
 
 
 def test_a_refusal_has_no_line_to_paste() -> None:
-    refusal = Finding(code="TARGET_ENCODING", severity="refusal", message="SQL_ASCII.")
+    refusal = Finding(code="TARGET_ENCODING", severity="refusal", message="SQL_ASCII.", accept="accept = []")
     shown = text.render(changed(failing(), findings=[refusal.model_dump()]))
     assert "! refusal  TARGET_ENCODING  database" in shown
     assert "to accept it" not in shown

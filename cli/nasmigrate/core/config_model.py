@@ -122,6 +122,7 @@ class TransferSection(Section):
         le=1024**3,
         description="Most bytes in a chunk; '16 MiB' is understood.",
     )
+    workers: int = Field(default=2, ge=1, le=64, description="Processes that read and copy at once, for large sources.")
     verify_connections: int = Field(default=2, ge=1, le=64, description="Connections that verify at once.")
 
 

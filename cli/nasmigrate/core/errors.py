@@ -80,6 +80,23 @@ class NasmigrateError(Exception):
         if code is not None:
             self.code = code
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross from worker processes whole: hint, details and code included."""
+        return _rebuild, (type(self), self.message, self.hint, self.details, self.code, self.__dict__)
+
+
+def _rebuild(
+    kind: type[NasmigrateError],
+    message: str,
+    hint: str | None,
+    details: dict[str, object],
+    code: str,
+    rest: dict[str, object],
+) -> NasmigrateError:
+    error = kind(message, hint=hint, details=details, code=code)
+    error.__dict__.update(rest)
+    return error
+
 
 class UsageProblem(NasmigrateError):
     """A combination of arguments that makes no sense, found after parsing."""

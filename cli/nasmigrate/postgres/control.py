@@ -7,14 +7,16 @@ is not there, nor misses one that is.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
+from nasmigrate.core.errors import RunLocked
 from nasmigrate.schema.codecs import SqliteValue, exact_bytes, from_exact, storage_class
-from nasmigrate.schema.ledger import ChunkRow, OriginalRow
+from nasmigrate.schema.ledger import ChunkRow, OriginalRow, in_key_order
 from nasmigrate.schema.model import StorageClass
 
 _DDL = """
@@ -76,6 +78,48 @@ class RunRow:
 def create_control(connection: psycopg.Connection) -> None:
     """Create the schema where it is not there."""
     connection.execute(_DDL)
+
+
+_WRITERS = 0x6E617377  # "nasw"
+"""Key of the advisory lock that every process writing rows shares, and that a new run must have alone once."""
+
+
+def begin_writing(connection: psycopg.Connection, run_id: str) -> None:
+    """Hold the writers' lock for this session.
+
+    Raises:
+        RunLocked: another run is waiting for the writers to end, or the run is gone.
+    """
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock_shared(%s) AND EXISTS (SELECT FROM nasmigrate.run WHERE run_id = %s)",
+        (_WRITERS, run_id),
+    ).fetchone()
+    connection.commit()
+    if not (row and row[0]):
+        raise RunLocked("this run may not write any more", hint="another nasmigrate has taken the target over")
+
+
+def await_writers(connection: psycopg.Connection, seconds: float = 15.0) -> None:
+    """Wait until no process of an earlier run writes any more; a killed tool's workers end within moments.
+
+    Raises:
+        RunLocked: they still write after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        row = connection.execute(
+            "SELECT CASE WHEN pg_try_advisory_lock(%s) THEN pg_advisory_unlock(%s) ELSE false END",
+            (_WRITERS, _WRITERS),
+        ).fetchone()
+        connection.commit()
+        if row and row[0]:
+            return
+        if time.monotonic() > deadline:
+            raise RunLocked(
+                "processes of an earlier run still write to this target",
+                hint="end them; pg_stat_activity shows their sessions as `nasmigrate copy`",
+            )
+        time.sleep(0.1)
 
 
 def has_control(connection: psycopg.Connection) -> bool:
@@ -159,7 +203,7 @@ def add_chunks(connection: psycopg.Connection, run_id: str, chunks: Iterable[Chu
 
 
 def read_chunks(connection: psycopg.Connection, run_id: str) -> dict[str, list[ChunkRow]]:
-    """The ledger of a run: table -> chunks in order."""
+    """The ledger of a run: table -> chunks in the order of their keys."""
     tables: dict[str, list[ChunkRow]] = {}
     rows = connection.execute(
         "SELECT table_name, chunk, kind, after_key, last_key, rows, bytes, digests, originals, originals_digest"
@@ -181,7 +225,7 @@ def read_chunks(connection: psycopg.Connection, run_id: str) -> dict[str, list[C
                 originals_digest=originals_digest,
             )
         )
-    return tables
+    return {table: in_key_order(chunks) for table, chunks in tables.items()}
 
 
 def add_originals(connection: psycopg.Connection, originals: Iterable[OriginalRow]) -> None:

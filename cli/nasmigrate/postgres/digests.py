@@ -62,22 +62,25 @@ def order_by(table: PlanTable, alias: str | None = None) -> sql.Composed:
 
 def where_range(
     table: PlanTable, codecs: Sequence[Codec], after: Sequence[SqliteValue] | None, last: Sequence[SqliteValue] | None
-) -> tuple[sql.Composed | None, list[object]]:
-    """The condition `after < key <= last` with its parameters; None when open on both sides."""
+) -> sql.Composed | None:
+    """The condition `after < key <= last`; None when open on both sides.
+
+    Bounds stand in it as literals: a statement with parameters takes a `%` in a name for a placeholder. CAST, since
+    `::` binds before a minus sign and 9223372036854775808 is no bigint.
+    """
     conditions: list[sql.Composable] = []
-    parameters: list[object] = []
     names = order_by(table)
     for operator, bound in ((">", after), ("<=", last)):
         if bound is None:
             continue
-        marks = []
-        for index, value in zip(table.key_indices, bound, strict=True):
-            marks.append(sql.SQL("%s::{}").format(sql.SQL(table.columns[index].pg_type)))
-            parameters.append(codecs[index].parameter(value))
-        conditions.append(sql.SQL("({}) {} ({})").format(names, sql.SQL(operator), sql.SQL(", ").join(marks)))
-    if not conditions:
-        return None, []
-    return sql.SQL(" AND ").join(conditions), parameters
+        values = [
+            sql.SQL("CAST({} AS {})").format(
+                sql.Literal(codecs[index].parameter(value)), sql.SQL(table.columns[index].pg_type)
+            )
+            for index, value in zip(table.key_indices, bound, strict=True)
+        ]
+        conditions.append(sql.SQL("({}) {} ({})").format(names, sql.SQL(operator), sql.SQL(", ").join(values)))
+    return sql.SQL(" AND ").join(conditions) if conditions else None
 
 
 def _column_digest(column: PlanColumn, codec: Codec, keys: sql.Composable, order: sql.Composable) -> sql.Composed:
@@ -126,7 +129,7 @@ def range_digest(
     """
     inner_order = sql.SQL(" ORDER BY ") + order_by(table, "s") if careful else sql.SQL("")
     keys = key_bytes(table, codecs)
-    condition, parameters = where_range(table, codecs, after, last)
+    condition = where_range(table, codecs, after, last)
     where = sql.SQL(" WHERE ") + condition if condition is not None else sql.SQL("")
     columns = [
         _column_digest(column, codec, keys, inner_order) for column, codec in zip(table.columns, codecs, strict=True)
@@ -138,7 +141,7 @@ def range_digest(
         statement = sql.SQL("SELECT count(*), {} FROM (SELECT * FROM ONLY {}{} ORDER BY {}) s").format(
             sql.SQL(", ").join(columns[start : start + 800]), table_name(table), where, order_by(table)
         )
-        row = connection.execute(statement, parameters, binary=True).fetchone()
+        row = connection.execute(statement, binary=True).fetchone()
         assert row is not None  # noqa: S101 - an aggregate always has a row
         rows = row[0]
         digests.extend(row[1:])

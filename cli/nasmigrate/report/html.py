@@ -19,7 +19,7 @@ from markupsafe import Markup
 from nasmigrate.core.redaction import printable
 from nasmigrate.core.result import Result
 from nasmigrate.report import figures, reading
-from nasmigrate.report.toml_lines import toml_lines
+from nasmigrate.report.toml_lines import accept_table, toml_lines
 
 DIFFERENCES_LISTED = 500
 """More rows than this help nobody and make a page that a phone cannot open."""
@@ -33,6 +33,9 @@ def render(result: Result) -> str:
     """
     environment = _environment()
     style = _style()
+    rates = [figures.rate(name, value) for name, value in result.rates.items()]
+    copied = reading.copy_seconds(result)
+    copy_rates = [figure for label, figure in rates if label == "copy" and copied is not None]
     return environment.get_template("report.html.jinja").render(
         result=result,
         head=reading.headline(result),
@@ -40,10 +43,13 @@ def render(result: Result) -> str:
         table_summary=reading.table_summary(result),
         groups=reading.finding_groups(result),
         notes=reading.notes(result),
+        accept_table="\n".join(accept_table(reading.acceptances(result))) if reading.acceptances(result) else "",
         waiting=len(reading.open_findings(result)),
         differences=result.differences[:DIFFERENCES_LISTED],
         differences_total=reading.differences_total(result),
-        copy_seconds=reading.copy_seconds(result),
+        copy_seconds=copied,
+        copy_rates=copy_rates,
+        other_rates=[f"{label} {figure}" for label, figure in rates if label != "copy" or copied is None],
         longest=max((table.seconds for table in result.tables), default=0.0),
         originals=any(table.originals for table in result.tables),
         timeline=_timeline(result),
@@ -81,7 +87,9 @@ def _environment() -> Environment:
         # Markup.join escapes the lines; the result keeps its line breaks, which `printable` would write as \x0a.
         toml=lambda text: Markup("\n").join(toml_lines(text)),
     )
-    environment.globals.update(table_state=reading.table_state, rows_sign=reading.rows_sign, rate=figures.rate)
+    environment.globals.update(
+        accept_line=reading.accept_line, table_state=reading.table_state, rows_sign=reading.rows_sign
+    )
     return environment
 
 

@@ -89,6 +89,19 @@ def open_findings(result: Result) -> tuple[Finding, ...]:
     return tuple(finding for finding in result.findings if finding.open)
 
 
+def accept_line(finding: Finding) -> str | None:
+    """The TOML line that answers a finding; a refusal has none, whatever the document says."""
+    return None if finding.severity == "refusal" else finding.accept
+
+
+def acceptances(result: Result) -> tuple[str, ...]:
+    """Every entry `[plan] accept` needs, those it has included; empty when one finding's own line is enough."""
+    answerable = [finding for finding in result.findings if finding.severity in ("widened", "decision")]
+    waiting = any(not finding.accepted for finding in answerable)
+    identities = tuple(dict.fromkeys(finding.identity for finding in answerable))
+    return identities if waiting and len(identities) > 1 else ()
+
+
 def notes(result: Result) -> tuple[Finding, ...]:
     """The findings the application will not notice."""
     return tuple(finding for finding in result.findings if finding.severity == "note")

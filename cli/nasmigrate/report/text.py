@@ -14,7 +14,7 @@ from nasmigrate.report import reading
 from nasmigrate.report.figures import count, plural, rate, seconds, short_digest, size
 from nasmigrate.report.ink import Ink
 from nasmigrate.report.layout import cells, clip, pad, wrap
-from nasmigrate.report.toml_lines import toml_lines
+from nasmigrate.report.toml_lines import accept_table, toml_lines
 
 NARROWEST = 60
 """Cells; below this the columns cannot stand side by side, and the terminal has to wrap."""
@@ -188,6 +188,9 @@ def _findings(page: _Page, result: Result) -> None:
             page.lines.append("  " + page.ink.paint(clip(printable(group.subject), page.width - 2), "strong"))
         for finding in group.open:
             _finding(page, finding)
+    if identities := reading.acceptances(result):
+        page.write("To accept them all, one list in nasmigrate.toml (leave out what you do not accept):", first="  ")
+        page.lines += [f"    {line}" for line in accept_table(identities)]
     if accepted:
         page.write(f"{plural(accepted, 'finding')} accepted in nasmigrate.toml.", first="  ")
     if notes:
@@ -205,9 +208,9 @@ def _finding(page: _Page, finding: Finding) -> None:
         page.write(", ".join(finding.keys), first="      keys    ")
     if finding.samples:
         page.write(", ".join(finding.samples), first="      values  ")
-    if finding.accept:
-        page.lines.append("      to accept it, in nasmigrate.toml:")
-        page.lines += [f"        {line}" for line in toml_lines(finding.accept)]
+    if accept := reading.accept_line(finding):
+        page.lines.append("      to accept it, in nasmigrate.toml under [plan]:")
+        page.lines += [f"        {line}" for line in toml_lines(accept)]
 
 
 def _differences(page: _Page, result: Result) -> None:

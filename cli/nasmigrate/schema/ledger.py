@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from nasmigrate.schema.codecs import SqliteValue
+
+Key = tuple[SqliteValue, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +50,34 @@ class OriginalRow:
     def content(self) -> tuple[bytes, int, str, str, bytes]:
         """What the digest over originals covers."""
         return self.key, self.ordinal, self.column, self.storage_class, self.value
+
+
+def _position(chunk: ChunkRow) -> tuple[bool, Any]:
+    """Sorts chunks of one kind: the one that is open below first, then by lower bound; buckets by number.
+
+    Keys of a range are of one storage class per column, and Python orders str by code point, as SQLite's BINARY
+    orders UTF-8.
+    """
+    if chunk.kind == "bucket":
+        return True, chunk.chunk
+    return chunk.after is not None, chunk.after or ()
+
+
+def in_key_order(chunks: Iterable[ChunkRow]) -> list[ChunkRow]:
+    """The chunks of a table in the order of their keys; their numbers say only when they were begun."""
+    return sorted(chunks, key=_position)
+
+
+def gaps(chunks: Iterable[ChunkRow]) -> list[tuple[Key | None, Key | None]]:
+    """The parts of the key space, (after, last], that no chunk covers yet; all of it when there is none."""
+    found: list[tuple[Key | None, Key | None]] = []
+    reached: Key | None = None
+    open_above = True
+    for chunk in in_key_order(chunks):
+        if chunk.after != reached:
+            found.append((reached, chunk.after))
+        reached = chunk.last
+        open_above = chunk.last is not None
+    if open_above:
+        found.append((reached, None))
+    return found

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from nasmigrate.core.redaction import mask_value
 from nasmigrate.core.result import Finding, Severity
-from nasmigrate.schema.codecs import Boolean, Bytea, Codec, Double, SqliteValue
+from nasmigrate.schema.codecs import Boolean, Bytea, Codec, Double
 from nasmigrate.schema.codecs.numbers import EXACT_INTEGER
 from nasmigrate.schema.decide import EXPECTED, Family, family_of
-from nasmigrate.schema.evidence import ColumnProfile
+from nasmigrate.schema.evidence import NO_SHAPE, ColumnProfile
 from nasmigrate.schema.model import Column
 
 Facts = tuple[Column, ColumnProfile, Codec, Family]
@@ -56,7 +56,7 @@ def _shape_misfits(facts: Facts) -> int:
 
 
 def _invalid_dates(facts: Facts) -> int:
-    return facts[1].shapes.get("other", 0) if facts[3] is Family.TEMPORAL else 0
+    return facts[1].shapes.get(NO_SHAPE, 0) if facts[3] is Family.TEMPORAL else 0
 
 
 def _mixed(facts: Facts) -> int:
@@ -247,7 +247,7 @@ def _finding(
     profile: ColumnProfile,
     show_values: bool,
 ) -> Finding:
-    samples: list[SqliteValue] = profile.samples.get(keys, []) if keys else []
+    row_keys, samples = profile.keys_of(keys) if keys else ([], [])
     return Finding(
         code=code,
         severity=severity,
@@ -255,6 +255,6 @@ def _finding(
         column=column.name,
         message=message,
         count=count,
-        keys=tuple(profile.keys.get(keys, ())) if keys else (),
+        keys=tuple(row_keys),
         samples=tuple(repr(value) if show_values else mask_value(value) for value in samples),
     )

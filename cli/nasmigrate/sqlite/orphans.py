@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import apsw
 
+from nasmigrate.schema.evidence import KEYS_KEPT
 from nasmigrate.schema.model import ForeignKey, SourceSchema, Table
 from nasmigrate.schema.planner import Orphans
-from nasmigrate.sqlite.profile import KEYS_KEPT
 from nasmigrate.sqlite.quoting import quote_ident
 
 

@@ -6,8 +6,10 @@ row keys per storage class), and becomes part of plan.json.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -15,35 +17,35 @@ import numpy as np
 
 from nasmigrate.schema.codecs import Misfit, RawText, SqliteValue
 from nasmigrate.schema.codecs.temporal import codec_of_shape, shape_of
-from nasmigrate.schema.evidence import ColumnProfile, TableProfile
-from nasmigrate.schema.model import Column, Table
-from nasmigrate.sqlite.read import BATCH_BYTES, BATCH_ROWS, Row, Selection, read
+from nasmigrate.schema.evidence import KEYS_KEPT, NO_SHAPE, SHAPE_KEY, ColumnProfile, TableProfile
+from nasmigrate.schema.model import Table
+from nasmigrate.sqlite.open import mapped_errors, open_snapshot
+from nasmigrate.sqlite.quoting import quote_ident
+from nasmigrate.sqlite.read import BATCH_BYTES, BATCH_ROWS, KeyRange, Row, Selection, read
 
-KEYS_KEPT = 5
 
-
-def profile_table(
+def profile_part(
     connection: apsw.Connection,
     table: Table,
     *,
     encoding: str,
-    wants_shape: Callable[[Column], bool],
-    progress: Callable[[int], None] | None = None,
+    shaped: frozenset[str],
+    bounds: KeyRange | None = None,
 ) -> TableProfile:
-    """Read the whole table once and say what is in it.
+    """Read a table once, or a part of its key space, and say what is in it.
 
     Args:
         connection: a snapshot.
         table: as inspected.
         encoding: the file's text encoding, as `PRAGMA encoding` gives it.
-        wants_shape: which columns' text is to be tested for a date/time shape.
-        progress: called with the rows seen so far.
+        shaped: the columns whose text is to be tested for a date/time shape.
+        bounds: the part, for a table with a rowid alias; None = all of it.
     """
     names = tuple(column.name for column in table.columns)
     raw_text: frozenset[str] = frozenset()
     max_row_bytes = SMALL_ROW
     while True:
-        scan = _Scan(table, wants_shape)
+        scan = _Scan(table, shaped)
         selection = Selection(
             table=table.name,
             columns=names,
@@ -53,10 +55,8 @@ def profile_table(
         )
         try:
             with _values_up_to(connection, _largest_small_value(len(names)) if max_row_bytes else None):
-                for batch in read(connection, selection, max_row_bytes=max_row_bytes):
+                for batch in read(connection, selection, bounds=bounds, max_row_bytes=max_row_bytes):
                     scan.add(batch)
-                    if progress is not None:
-                        progress(scan.rows)
         except UnicodeDecodeError:
             if raw_text:
                 raise
@@ -69,6 +69,43 @@ def profile_table(
             max_row_bytes = 0
         else:
             return scan.result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileTask:
+    """A table, or a part of the key space of a large one; see `profile_part`."""
+
+    table: Table
+    encoding: str
+    shaped: frozenset[str]
+    bounds: KeyRange
+
+
+@contextmanager
+def open_profiler(snapshot: Path) -> Iterator[apsw.Connection]:
+    """What a process that runs tasks needs: its own reader of the snapshot."""
+    with closing(open_snapshot(snapshot)) as connection, mapped_errors(snapshot):
+        yield connection
+
+
+def run_profile(connection: apsw.Connection, task: ProfileTask) -> TableProfile:
+    """Do one task."""
+    return profile_part(connection, task.table, encoding=task.encoding, shaped=task.shaped, bounds=task.bounds)
+
+
+def key_bounds(connection: apsw.Connection, table: Table) -> tuple[int, int] | None:
+    """Smallest and largest rowid of a table whose rowid has a name, None when empty or unnamed."""
+    if table.rowid_alias is None:
+        return None
+    name = quote_ident(table.rowid_alias)
+    # Two lookups, since SQLite optimises a lone min() or max() only.
+    low, high = (
+        connection.execute(f"SELECT {which}({name}) FROM main.{quote_ident(table.name)}").fetchone()  # noqa: S608
+        for which in ("min", "max")
+    )
+    if not low or not high or low[0] is None:
+        return None
+    return int(low[0]), int(high[0])
 
 
 SMALL_ROW = 1
@@ -109,11 +146,11 @@ class _Rows:
 class _Scan:
     """The state of one scan."""
 
-    def __init__(self, table: Table, wants_shape: Callable[[Column], bool]) -> None:
+    def __init__(self, table: Table, shaped: frozenset[str]) -> None:
         self.rows = 0
         self._table = table
         self._columns = [ColumnProfile(name=column.name) for column in table.columns]
-        self._wants_shape = [wants_shape(column) for column in table.columns]
+        self._wants_shape = [column.name in shaped for column in table.columns]
         self._shape_codecs: list[Any] = [None] * len(table.columns)
         names = [column.name for column in table.columns]
         self._key = [names.index(name) for name in table.primary_key]
@@ -208,12 +245,14 @@ class _Scan:
             except Misfit:
                 pass
             else:
+                if codec.shape not in column.shapes:
+                    self._remember(column, SHAPE_KEY + codec.shape, rows.places()[0], values[0], batch)
                 column.shapes[codec.shape] += len(values)
                 return
         for place, value in enumerate(values):
             shape = _exact_shape(value)
-            if not column.shapes or shape not in column.shapes or codec is None or shape != codec.shape:
-                self._remember(column, "shape", rows.places()[place], value, batch)
+            if len(column.keys.get(SHAPE_KEY + shape, ())) < KEYS_KEPT:
+                self._remember(column, SHAPE_KEY + shape, rows.places()[place], value, batch)
             column.shapes[shape] += 1
 
     def _remember(self, column: ColumnProfile, what: str, row: int, value: SqliteValue, batch: list[Row]) -> None:
@@ -233,10 +272,6 @@ class _Scan:
         return ", ".join(parts)
 
     def result(self) -> TableProfile:
-        for column in self._columns:
-            if len(column.shapes) == 1:
-                (shape,) = column.shapes
-                column.shape = shape if shape != _NO_SHAPE else None
         return TableProfile(
             name=self._table.name,
             rows=self.rows,
@@ -246,7 +281,6 @@ class _Scan:
         )
 
 
-_NO_SHAPE = "other"
 _CLASS_OF: dict[type, str] = {int: "integer", float: "real", str: "text", bytes: "blob", RawText: "text"}
 
 
@@ -254,9 +288,9 @@ def _exact_shape(text: str) -> str:
     """The shape of one value whose fields are in range too, or 'other'."""
     shape = shape_of(text)
     if shape is None:
-        return _NO_SHAPE
+        return NO_SHAPE
     try:
         codec_of_shape(shape)(shape).encode_native([text])
     except Misfit:
-        return _NO_SHAPE
+        return NO_SHAPE
     return shape

@@ -17,6 +17,7 @@ from nasmigrate.core.errors import SourceError
 from nasmigrate.schema.codecs import RawText, SqliteValue
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.plan import PlanTable
+from nasmigrate.sqlite.open import mapped_errors
 from nasmigrate.sqlite.quoting import quote_ident
 
 _TEXT_CODEC = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
@@ -55,6 +56,7 @@ class SqliteWriter:
     """
 
     def __init__(self, path: Path, *, encoding: str, schema: SourceSchema) -> None:
+        self._path = path
         self._schema = schema
         self._text_codec = _TEXT_CODEC[encoding]
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -89,7 +91,7 @@ class SqliteWriter:
 
         Raises:
             RowRefused: a constraint of the source's table does not hold; the table is not in the file then.
-            SourceError: the CREATE TABLE text cannot be run.
+            SourceError: the CREATE TABLE text cannot be run, or the disk is full.
             KeyError: the source has no such table.
         """
         kept = [i for i, column in enumerate(table.columns) if column.generated is None]
@@ -109,16 +111,17 @@ class SqliteWriter:
                     yield row
                 written += 1
 
-        try:
-            with self._connection:
-                self._create(table.name)
-                self._connection.executemany(plain, bindable())
-        except (apsw.ConstraintError, apsw.MismatchError) as error:
-            raise RowRefused(
-                f"table {table.name}: SQLite refuses a row that Postgres holds: {error}",
-                hint="the target holds a row that the source's own constraints forbid; compare it with the source",
-                details={"table": table.name, "rows_before": written},
-            ) from error
+        with mapped_errors(self._path, "write"):
+            try:
+                with self._connection:
+                    self._create(table.name)
+                    self._connection.executemany(plain, bindable())
+            except (apsw.ConstraintError, apsw.MismatchError) as error:
+                raise RowRefused(
+                    f"table {table.name}: SQLite refuses a row that Postgres holds: {error}",
+                    hint="the target holds a row that the source's own constraints forbid; compare it with the source",
+                    details={"table": table.name, "rows_before": written},
+                ) from error
         return written
 
     def _create(self, name: str) -> None:

@@ -21,7 +21,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyJob:
-    """What to copy where. `done` is the ledger of an interrupted run: table -> its chunks in order."""
+    """What to copy where.
+
+    `done` is the ledger of an interrupted run: table -> its chunks. `workers` is how many processes may copy at once.
+    """
 
     plan: Plan
     snapshot: Path
@@ -30,6 +33,7 @@ class CopyJob:
     workdir: Path
     limits: Limits
     done: dict[str, list[ChunkRow]]
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

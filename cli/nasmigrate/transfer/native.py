@@ -1,30 +1,58 @@
-"""The native engine: binary COPY, chunk by chunk, with the chunk's digests in the same transaction."""
+"""The native engine: binary COPY, chunk by chunk, with the chunk's digests in the same transaction.
+
+Large copies are dealt to worker processes, each with its own reader and its own connection; a task is a part of a
+table's key space, or a table that has none.
+"""
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import apsw
 import psycopg
 from psycopg import sql
 
 from nasmigrate.core.errors import CopyFailed
+from nasmigrate.core.pool import Pool
 from nasmigrate.core.redaction import redact
 from nasmigrate.postgres.connect import connected
-from nasmigrate.postgres.control import add_chunks, add_originals
+from nasmigrate.postgres.control import add_chunks, add_originals, begin_writing
 from nasmigrate.postgres.digests import table_name
 from nasmigrate.schema.chunks import Buckets, EncodedBatch, RangeChunk, bucket_bits
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble
-from nasmigrate.schema.ledger import ChunkRow, OriginalRow
+from nasmigrate.schema.ledger import ChunkRow, Key, OriginalRow, gaps
+from nasmigrate.schema.parts import SPREAD_ROWS, split_keys
 from nasmigrate.schema.plan import PlanTable
 from nasmigrate.sqlite.encode import encoded_batches
 from nasmigrate.sqlite.open import open_snapshot
 from nasmigrate.sqlite.read import KeyRange
 from nasmigrate.transfer.engine import CopyJob, TableCopied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A part of one table: rows with `after < key <= last`; its chunks are numbered first, first + step and so on."""
+
+    table: str
+    after: Key | None
+    last: Key | None
+    first: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """What a task came to; seconds are of this task alone."""
+
+    rows: int
+    size: int
+    chunks: int
+    originals: int
+    seconds: float
 
 
 class NativeEngine:
@@ -34,67 +62,95 @@ class NativeEngine:
 
     def copy(self, job: CopyJob, progress: Callable[[str, int], None]) -> list[TableCopied]:
         """See TransferEngine."""
-        source = open_snapshot(job.snapshot)
-        try:
-            with connected(job.conninfo, purpose="nasmigrate copy") as target, _few_collections():
-                # A crash loses at most the last chunks, which a resume copies again: no need to wait for disk.
-                target.execute("SET synchronous_commit = off")
-                target.commit()
-                run = _Run(job, source, target, progress)
-                copied = [run.table(table) for table in job.plan.tables]
-                # This commit is waited for: everything before it is on disk with it.
-                target.execute("SET synchronous_commit = on")
-                target.execute("SELECT pg_catalog.txid_current()")
-                target.commit()
-                return copied
-        finally:
-            source.close()
+        tasks = [task for table in job.plan.tables for task in _tasks(job, table)]
+        left = sum(evidence.rows for evidence in job.plan.evidence.values()) - sum(
+            chunk.rows for chunks in job.done.values() for chunk in chunks
+        )
+        workers = job.workers if left >= SPREAD_ROWS else 1
+        totals = {table.name: _already(job, table.name) for table in job.plan.tables}
+        pool: Pool[_Task, _Done] = Pool(_open_copier, (job,), _Copier.run, workers=workers)
+        for index, done in pool.run(tasks):
+            table = tasks[index].table
+            before = totals[table]
+            totals[table] = TableCopied(
+                table=table,
+                rows=before.rows + done.rows,
+                size=before.size + done.size,
+                chunks=before.chunks + done.chunks,
+                originals=before.originals + done.originals,
+                seconds=before.seconds + done.seconds,
+            )
+            progress(table, totals[table].rows)
+        return list(totals.values())
+
+
+def _already(job: CopyJob, table: str) -> TableCopied:
+    chunks = job.done.get(table, [])
+    return TableCopied(
+        table=table,
+        rows=sum(chunk.rows for chunk in chunks),
+        size=sum(chunk.size for chunk in chunks),
+        chunks=len(chunks),
+        originals=sum(chunk.originals for chunk in chunks),
+        seconds=0.0,
+    )
+
+
+def _tasks(job: CopyJob, table: PlanTable) -> list[_Task]:
+    """What is left to do of a table: the gaps of its ledger, large ones in parts."""
+    done = job.done.get(table.name, [])
+    if table.mode == "multiset":
+        return [] if done else [_Task(table=table.name, after=None, last=None, first=0, step=1)]
+    evidence = job.plan.evidence[table.name]
+    parts: list[tuple[Key | None, Key | None]] = []
+    for after, last in gaps(done):
+        whole = after is None and last is None
+        parts += split_keys(table, evidence) if whole else [(after, last)]
+    base = max((chunk.chunk for chunk in done), default=-1) + 1
+    return [
+        _Task(table=table.name, after=after, last=last, first=base + number, step=len(parts))
+        for number, (after, last) in enumerate(parts)
+    ]
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
-    """Batches make many short-lived tuples and no cycles; the collector's frequent young passes only cost."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
+def _open_copier(job: CopyJob) -> Iterator[_Copier]:
+    """A reader and a writer of this process."""
+    source = open_snapshot(job.snapshot)
     try:
-        yield
+        with connected(job.conninfo, purpose="nasmigrate copy") as target:
+            begin_writing(target, job.run_id)
+            # A crash loses at most the last chunks, which a resume copies again: no need to wait for the disk.
+            # The finish phase commits with waiting, and everything before it is on disk with that.
+            target.execute("SET synchronous_commit = off")
+            target.commit()
+            copier = _Copier(job, source, target)
+            yield copier
+            target.commit()
     finally:
-        gc.set_threshold(*before)
+        source.close()
 
 
-class _Run:
-    """One pass over all tables, on one source and one target connection."""
+class _Copier:
+    """Copies tasks on one source and one target connection."""
 
-    def __init__(
-        self,
-        job: CopyJob,
-        source: apsw.Connection,
-        target: psycopg.Connection,
-        progress: Callable[[str, int], None],
-    ) -> None:
+    def __init__(self, job: CopyJob, source: apsw.Connection, target: psycopg.Connection) -> None:
         self._job = job
         self._source = source
         self._target = target
-        self._progress = progress
         self._uncommitted = 0
+        # With one process, small tables share a transaction; a worker's task ends with a commit.
+        self._tables = {table.name: table for table in job.plan.tables}
 
-    def table(self, table: PlanTable) -> TableCopied:
-        """Copy one table, or what is left of it."""
+    def run(self, task: _Task) -> _Done:
+        """Copy one task and say what it came to."""
         started = time.perf_counter()
-        done = self._job.done.get(table.name, [])
-        if table.mode == "multiset":
-            chunks = done or self._multiset(table)
-        else:
-            chunks = [*done]
-            if not done or done[-1].last is not None:
-                for chunk in self._ranges(table, done):
-                    chunks.append(chunk)
-                    self._progress(table.name, sum(each.rows for each in chunks))
-        rows = sum(chunk.rows for chunk in chunks)
-        self._progress(table.name, rows)
-        return TableCopied(
-            table=table.name,
-            rows=rows,
+        table = self._tables[task.table]
+        chunks = self._multiset(table) if table.mode == "multiset" else list(self._ranges(table, task))
+        if task.step > 1:
+            self._target.commit()
+        return _Done(
+            rows=sum(chunk.rows for chunk in chunks),
             size=sum(chunk.size for chunk in chunks),
             chunks=len(chunks),
             originals=sum(chunk.originals for chunk in chunks),
@@ -114,13 +170,12 @@ class _Run:
 
     # -- tables with a range key -----------------------------------------------------------------------------
 
-    def _ranges(self, table: PlanTable, done: list[ChunkRow]) -> Iterator[ChunkRow]:
-        """Copy chunk after chunk; the first is open below, the last above."""
+    def _ranges(self, table: PlanTable, task: _Task) -> Iterator[ChunkRow]:
+        """Copy chunk after chunk; together they tile the task's part of the key space."""
         codecs = table.codecs()
-        after = done[-1].last if done else None
-        batches = self._batches(table, codecs, KeyRange(after=after))
+        after, number = task.after, task.first
+        batches = self._batches(table, codecs, KeyRange(after=after, last=task.last))
         pending = next(batches, None)
-        number = len(done)
         while True:
             making = RangeChunk(table, codecs, number)
             with self._copying(table, number) as copy:
@@ -128,14 +183,13 @@ class _Run:
                     copy.write(assemble(pending.columns))
                     making.add(pending)
                     pending = next(batches, None)
-            last = pending is None
-            chunk = making.finish(after, None if last else making.last_key)
+            chunk = making.finish(after, task.last if pending is None else making.last_key)
             self._record([chunk], making.originals)
             yield chunk
-            if last:
+            if pending is None:
                 return
             after = chunk.last
-            number += 1
+            number += task.step
 
     def _full(self, making: RangeChunk, following: EncodedBatch) -> bool:
         """Whether the batch that follows belongs to the next chunk."""
@@ -154,7 +208,6 @@ class _Run:
             with self._copying(table, 0) as copy:
                 for batch in self._batches(table, codecs, KeyRange()):
                     copy.write(b"".join(buckets.add(batch)))
-                    self._progress(table.name, buckets.rows)
             chunks, originals = buckets.finish()
         self._record(chunks, originals)
         return chunks

@@ -12,7 +12,7 @@ from nasmigrate.postgres.control import read_originals
 from nasmigrate.postgres.digests import bucket_digests, range_digest
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.digest import ChunkDigest, originals_digest, table_digest
-from nasmigrate.schema.ledger import ChunkRow
+from nasmigrate.schema.ledger import ChunkRow, in_key_order
 from nasmigrate.schema.plan import Plan, PlanTable
 
 
@@ -108,7 +108,11 @@ def compare_digests(
     for table in plan.tables:
         outcome = outcomes[table.name]
         columns = [(column.name, column.pg_type) for column in table.columns]
-        outcome.digest = table_digest(table.name, columns, (outcome.found[number] for number in sorted(outcome.found)))
+        # In key order: numbers say only when a chunk was begun. Buckets the source does not know come last.
+        known = [chunk.chunk for chunk in in_key_order(expected.get(table.name, []))]
+        order = [*known, *sorted(outcome.found.keys() - set(known))]
+        found = (outcome.found[number] for number in order if number in outcome.found)
+        outcome.digest = table_digest(table.name, columns, found)
     return list(outcomes.values())
 
 

@@ -77,10 +77,10 @@ class Localiser:
         for batch in self._batches(table, codecs, KeyRange(after=chunk.after, last=chunk.last)):
             making.add(batch)
             ours.update((key_of_fields(table, codecs, fields), fields) for fields in fields_of(batch))
-        where, parameters = where_range(table, codecs, chunk.after, chunk.last)
+        where = where_range(table, codecs, chunk.after, chunk.last)
         theirs: dict[bytes, Fields] = {}
         doubled: Counter[bytes] = Counter()
-        for fields in read_rows(self._target, table, where=where, parameters=parameters):
+        for fields in read_rows(self._target, table, where=where):
             key = key_of_fields(table, codecs, fields)
             if key in theirs:
                 doubled[key] += 1

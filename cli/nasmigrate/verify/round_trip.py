@@ -12,6 +12,7 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -101,14 +102,16 @@ def round_trip(
             for table in plan.tables:
                 evidence = plan.evidence.get(table.name)
                 restoring = _Restoring(table, originals(table))
-                raws = read_rows(connection, table)
-                batches = _batches(raws, evidence.max_row_bytes if evidence else 0)
-                try:
-                    writer.insert(table, _decoded(table, batches, restoring, progress))
-                except RowRefused as refused:
-                    raws.close()
-                    found.append(_refused(table, refused))
-                    continue
+                with closing(read_rows(connection, table)) as raws:
+                    batches = _batches(raws, evidence.max_row_bytes if evidence else 0)
+                    try:
+                        writer.insert(table, _decoded(table, batches, restoring, progress))
+                    except RowRefused as refused:
+                        found.append(_refused(table, refused))
+                        # Read to the end: breaking a COPY off cancels it, and the caller's transaction with it.
+                        for _ in raws:
+                            pass
+                        continue
                 comparable.append(schema.table(table.name))
                 orphans = restoring.unused()
                 unnamed += len(orphans[NAMED_DIFFERENCES:])

@@ -61,9 +61,10 @@ def _table(
             ):
                 buckets.add(batch)
             return buckets.finish()[0]
-    bounds = [(chunk.after, chunk.last) for chunk in like] or [(None, None)]
+    # The ledger's own numbers: originals in the target are filed under them.
+    parts = [(chunk.chunk, chunk.after, chunk.last) for chunk in like] or [(0, None, None)]
     chunks = []
-    for number, (after, last) in enumerate(bounds):
+    for number, after, last in parts:
         making = RangeChunk(table, codecs, number)
         for batch in encoded_batches(
             connection,

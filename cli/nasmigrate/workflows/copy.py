@@ -20,6 +20,8 @@ from nasmigrate.workflows.outcome import finish, predict, verdict_of
 from nasmigrate.workflows.prepare import (
     SNAPSHOT,
     Prepared,
+    answered,
+    column_settings,
     file_state,
     make,
     reopen_source,
@@ -113,7 +115,7 @@ def _prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
     """Plan from the ledger, snapshot from the folder of the run that began the copy.
 
     Raises:
-        ResumeMismatch: no folder here holds that snapshot, or the source is another file.
+        ResumeMismatch: no folder here holds that snapshot, the source is another file, or columns are set otherwise.
     """
     path = check_file(path)
     if str(path) != unfinished.source:
@@ -133,6 +135,16 @@ def _prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
             f"no run folder below {run.context.base} holds the snapshot of run {unfinished.run_id}",
             hint="resume in the folder where the copy was started, or use an empty database",
         )
+    now = column_settings(run.context.config)
+    changed = sorted(
+        name for name in now.keys() | begun["columns"].keys() if now.get(name) != begun["columns"].get(name)
+    )
+    if changed:
+        raise ResumeMismatch(
+            f"the settings of {', '.join(changed[:3])} are no longer those this copy was begun with",
+            hint='put [columns."table.column"] back as it was, or begin again in an empty database',
+            details={"changed": changed},
+        )
     with run.phase("snapshot", f"of run {earlier.name}"):
         # The earlier run's file, not a second copy of it: a hard link where the file system has them.
         here = run.directory.path(SNAPSHOT)
@@ -142,8 +154,8 @@ def _prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
             shutil.copy2(snapshot, here)
         run.directory.write_json("run.json", begun)
         # As the file stood at the snapshot: what was written between the two runs is not in the target either.
-        state = tuple((name, size, changed) for name, size, changed in begun["source_state"])
+        state = tuple((name, size, modified) for name, size, modified in begun["source_state"])
         source = reopen_source(path, here, unfinished.source_sha256, state)
-    plan = Plan.model_validate(unfinished.plan)
+    plan = answered(Plan.model_validate(unfinished.plan), run.context.config.plan.accept)
     run.directory.write_json("plan.json", plan)
     return Prepared(source=source, plan=plan, scan_seconds=plan.profile_seconds)

@@ -15,6 +15,7 @@ from nasmigrate.postgres.connect import check_server, connected, server_facts
 from nasmigrate.postgres.control import (
     RunRow,
     add_run,
+    await_writers,
     create_control,
     has_control,
     latest_run,
@@ -28,7 +29,7 @@ from nasmigrate.schema.plan import Plan
 from nasmigrate.schema.revisions import render_revisions
 from nasmigrate.transfer.engine import CopyJob, Limits, TableCopied
 from nasmigrate.transfer.native import NativeEngine
-from nasmigrate.workflows.prepare import Prepared
+from nasmigrate.workflows.prepare import Prepared, column_settings
 from nasmigrate.workflows.proof import high_water
 from nasmigrate.workflows.run import Run
 
@@ -143,6 +144,7 @@ def load(
                         f" {plan.hash[:12]})",
                         hint="resume with the configuration it was started with, or use an empty database",
                     )
+            await_writers(connection)
             done = read_chunks(connection, run_id)
             connection.commit()
         tables, constraints = render_revisions(plan)
@@ -178,7 +180,13 @@ def _begin(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
     # Beside the snapshot first: a run in the target that no folder knows could never be resumed.
     run.directory.write_json(
         "run.json",
-        {"run_id": run_id, "source_sha256": source.sha256, "source_state": source.state, "plan_hash": plan.hash},
+        {
+            "run_id": run_id,
+            "source_sha256": source.sha256,
+            "source_state": source.state,
+            "plan_hash": plan.hash,
+            "columns": column_settings(run.context.config),
+        },
     )
     create_control(connection)
     add_run(
@@ -212,6 +220,7 @@ def _copy(
         workdir=run.directory.root,
         limits=Limits(chunk_rows=transfer.chunk_rows, chunk_bytes=transfer.chunk_bytes),
         done=done,
+        workers=transfer.workers,
     )
     totals = {table.name: plan.evidence[table.name].rows for table in plan.tables}
     with run.phase("copy", f"{sum(totals.values())} rows"):

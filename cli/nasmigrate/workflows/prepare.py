@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nasmigrate.core.config_model import Config
+from nasmigrate.core.pool import Pool
 from nasmigrate.schema.decide import wants_shape
-from nasmigrate.schema.model import Column, SourceSchema
+from nasmigrate.schema.evidence import TableProfile, merged
+from nasmigrate.schema.model import SourceSchema
+from nasmigrate.schema.parts import SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
 from nasmigrate.schema.planner import PlanInput, make_plan
 from nasmigrate.schema.revisions import write_revisions
 from nasmigrate.sqlite.inspect import inspect
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
-from nasmigrate.sqlite.profile import profile_table
-from nasmigrate.sqlite.read import count_rows
+from nasmigrate.sqlite.profile import ProfileTask, key_bounds, open_profiler, run_profile
+from nasmigrate.sqlite.read import KeyRange, count_rows
 from nasmigrate.sqlite.snapshot import take_snapshot
 from nasmigrate.workflows.run import Run
 
@@ -119,19 +123,10 @@ def make(run: Run, source: Source) -> Prepared:
     forced = {name: section.type for name, section in config.columns.items() if section.type is not None}
     order = [table.name for table in source.schema.tables]
     with run.phase("profile"):
-        meter = run.meter("profile", order, source.counts)
         started = time.perf_counter()
-        profiles = {}
+        profiles = _profile(run, source, forced, run.meter("profile", order, source.counts))
+        scan_seconds = time.perf_counter() - started
         with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
-            for table in source.schema.tables:
-                profiles[table.name] = profile_table(
-                    connection,
-                    table,
-                    encoding=source.schema.encoding,
-                    wants_shape=_shape_wish(table.name, forced),
-                    progress=lambda rows, name=table.name: meter(name, rows),  # type: ignore[misc]
-                )
-            scan_seconds = time.perf_counter() - started
             orphans = find_orphans(connection, source.schema)
     with run.phase("plan"):
         plan = make_plan(
@@ -155,8 +150,64 @@ def make(run: Run, source: Source) -> Prepared:
     return Prepared(source=source, plan=plan, scan_seconds=scan_seconds)
 
 
-def _shape_wish(table: str, forced: dict[str, str]) -> Callable[[Column], bool]:
-    return lambda column: wants_shape(column, forced.get(f"{table}.{column.name}"))
+def column_settings(config: Config) -> dict[str, dict[str, object]]:
+    """What the settings say of single columns: beside the source's data, all that decides a plan."""
+    return {name: section.model_dump(mode="json") for name, section in config.columns.items()}
+
+
+def answered(plan: Plan, accept: Iterable[str]) -> Plan:
+    """The plan of an earlier run with the answers its findings have now. The hash does not cover them."""
+    accepted = set(accept)
+    findings = tuple(finding.model_copy(update={"accepted": finding.identity in accepted}) for finding in plan.findings)
+    return plan.model_copy(
+        update={
+            "findings": findings,
+            "accepted": tuple(sorted(finding.identity for finding in findings if finding.accepted)),
+        }
+    )
+
+
+def _profile_tasks(source: Source, forced: dict[str, str]) -> list[ProfileTask]:
+    tasks = []
+    with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
+        for table in source.schema.tables:
+            wanted = (
+                column.name
+                for column in table.columns
+                if wants_shape(column, forced.get(f"{table.name}.{column.name}"))
+            )
+            shaped = frozenset(wanted)
+            bounds = key_bounds(connection, table)
+            parts = split_range(*bounds, source.counts[table.name]) if bounds else [(None, None)]
+            tasks += [
+                ProfileTask(
+                    table=table,
+                    encoding=source.schema.encoding,
+                    shaped=shaped,
+                    bounds=KeyRange(after=None if after is None else (after,), last=None if last is None else (last,)),
+                )
+                for after, last in parts
+            ]
+    return tasks
+
+
+def _profile(
+    run: Run, source: Source, forced: dict[str, str], progress: Callable[[str, int], None]
+) -> dict[str, TableProfile]:
+    """One scan of every table, spread over processes where there are many rows."""
+    tasks = _profile_tasks(source, forced)
+    workers = run.context.config.transfer.workers if sum(source.counts.values()) >= SPREAD_ROWS else 1
+    pool: Pool[ProfileTask, TableProfile] = Pool(open_profiler, (source.snapshot,), run_profile, workers=workers)
+    parts: dict[int, TableProfile] = {}
+    rows: dict[str, int] = {}
+    for index, part in pool.run(tasks):
+        parts[index] = part
+        rows[part.name] = rows.get(part.name, 0) + part.rows
+        progress(part.name, rows[part.name])
+    tables: dict[str, list[TableProfile]] = {}
+    for index in sorted(parts):
+        tables.setdefault(parts[index].name, []).append(parts[index])
+    return {name: merged(found) for name, found in tables.items()}
 
 
 def revisions_directory(run: Run, plan: Plan, *, publish: bool) -> Path:

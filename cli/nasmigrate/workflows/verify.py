@@ -15,7 +15,7 @@ from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.open import open_snapshot
 from nasmigrate.verify.source_side import read_again
 from nasmigrate.workflows.outcome import finish
-from nasmigrate.workflows.prepare import Source, take_source
+from nasmigrate.workflows.prepare import Source, answered, take_source
 from nasmigrate.workflows.proof import Proof, decisions_gate, prove
 from nasmigrate.workflows.run import running
 
@@ -39,6 +39,8 @@ def verify(context: Context, source: Path, target: Target, *, round_trip: bool =
                     code="NM1107",
                 )
             plan = Plan.model_validate(recorded.plan)
+            # What was answered at the copy stays answered; what was answered since counts as well.
+            plan = answered(plan, {*plan.accepted, *context.config.plan.accept})
             ledger = read_chunks(connection, recorded.run_id)
             connection.commit()
         fresh = take_source(run, source)

@@ -1,0 +1,105 @@
+"""`nasmigrate` as a process of its own, watched through what it leaves behind, and ended in the middle of its work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psycopg
+
+LIMIT = 60.0
+"""Seconds after which waiting for anything has failed."""
+
+
+def environment() -> dict[str, str]:
+    """This process's, without settings of ours or of libpq."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("NASMIGRATE_", "PG"))}
+
+
+def nasmigrate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "nasmigrate", *words],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+def nasmigrate_signalled(
+    folder: Path, words: Sequence[str], number: signal.Signals, ready: Callable[[], bool], *, delay: float = 0.0
+) -> tuple[int, str]:
+    """Start it, send the signal `delay` seconds after `ready` says so, and give its exit code and stderr.
+
+    A process that has ended before is left alone: its exit code then shows that no signal was sent.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nasmigrate", *words],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        limit = time.monotonic() + LIMIT
+        while process.poll() is None and not ready():
+            if time.monotonic() > limit:
+                raise TimeoutError("the moment to send the signal never came")
+            time.sleep(0.001)
+        time.sleep(delay)
+        if process.poll() is None:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=LIMIT)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    return process.returncode, errors
+
+
+def events(folder: Path) -> list[dict[str, object]]:
+    """Events of the newest run in `folder`; a line that is still being written is left out."""
+    files = sorted((folder / ".nasmigrate" / "runs").glob("2*/events.jsonl"))
+    if not files:
+        return []
+    return [json.loads(line) for line in files[-1].read_text(encoding="utf-8").splitlines(keepends=True) if "\n" in line]
+
+
+def began(folder: Path, phase: str) -> bool:
+    """Whether the newest run has reached a phase."""
+    return any(event["kind"] == "phase" and event["name"] == phase for event in events(folder))
+
+
+def chunks_in_ledger(connection: psycopg.Connection) -> int:
+    """Ledger rows that are committed; 0 while there is no ledger. The connection must be in autocommit mode."""
+    row = connection.execute("SELECT to_regclass('nasmigrate.chunk') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return 0
+    row = connection.execute("SELECT count(*) FROM nasmigrate.chunk").fetchone()
+    return int(row[0]) if row else 0
+
+
+def wait_until_alone(connection: psycopg.Connection) -> None:
+    """Wait until the server has noticed that the killed process's sessions in this database are gone."""
+    limit = time.monotonic() + LIMIT
+    while True:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        ).fetchone()
+        if row == (0,):
+            return
+        if time.monotonic() > limit:
+            raise TimeoutError("sessions of the killed process are still there")
+        time.sleep(0.005)
