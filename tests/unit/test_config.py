@@ -37,6 +37,7 @@ type = "text"
 [transfer]
 chunk_rows = 1000
 chunk_bytes = "4 MiB"
+workers = 4
 verify_connections = 3
 [rehearse]
 round_trip = false
