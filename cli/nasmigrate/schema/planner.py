@@ -425,7 +425,7 @@ class _Planner:
             parent = self._source.schema.table(key.parent)
         except KeyError:
             return "FK_PARENT_MISSING", "there is no such table", None
-        if not key.parent_columns or not self._is_unique(parent, key.parent_columns):
+        if len(key.parent_columns) != len(key.columns) or not self._is_unique(parent, key.parent_columns):
             return "FK_MISMATCH", "the columns it points to are not a unique key", None
         pairs = zip(key.columns, key.parent_columns, strict=True)
         for child_name, parent_name in pairs:

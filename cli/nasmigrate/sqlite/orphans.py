@@ -22,7 +22,8 @@ def find_orphans(connection: apsw.Connection, schema: SourceSchema) -> dict[tupl
     for table in schema.tables:
         for position, key in enumerate(table.foreign_keys):
             parent = next((t for t in schema.tables if t.name.lower() == key.parent.lower()), None)
-            if parent is None or not key.parent_columns:
+            # Keys that point to nothing, or to another number of columns, are a finding of their own.
+            if parent is None or len(key.parent_columns) != len(key.columns):
                 continue
             orphans = _orphans(connection, table, key, parent)
             if orphans.count:

@@ -141,7 +141,7 @@ def _gate(tables: int, rows: int, differences: int, seconds: float) -> Gate:
     if not rows:
         detail = f"nothing to compare: {tables} tables, 0 rows"
         return Gate(name=GATE, status="inconclusive", detail=detail, checked=0, seconds=seconds)
-    detail = f"{rows} rows of {tables} tables came back exactly"
+    detail = f"{rows:,} rows of {tables} tables came back exactly"
     return Gate(name=GATE, status="pass", detail=detail, checked=rows, seconds=seconds)
 
 

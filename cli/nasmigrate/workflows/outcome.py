@@ -32,6 +32,10 @@ def verdict_of(gates: Sequence[Gate]) -> tuple[Verdict, ExitCode]:
     return "pass", ExitCode.OK
 
 
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
 def predict(
     run: Run, prepared: Prepared, copied: Sequence[TableCopied], database_bytes: int
 ) -> tuple[Prediction, dict[str, float]]:
@@ -47,13 +51,14 @@ def predict(
     prediction = Prediction(
         write_pause_seconds=round(pause, 2),
         write_pause_basis=(
-            f"one reading of {rows} rows at {rows / scan:,.0f} rows/s as measured now, digests of 1 % of the chunks,"
+            f"one reading of {rows:,} rows at {rows / scan:,.0f} rows/s as measured now, digests of 1 % of the chunks,"
             f" {_FIXED_PAUSE} s for fence, opening and route; the application's own restart comes on top"
         ),
         copy_seconds=round(copy_seconds, 2),
         copy_basis="snapshot, profile, copy, keys, statistics and checks as they took now",
         disk_bytes=disk,
-        disk_basis=f"snapshot {size}, target {database_bytes}, twice that for write-ahead log, index builds and a dump",
+        disk_basis=f"snapshot {_megabytes(size)}, target {_megabytes(database_bytes)}, twice the target for write-ahead log,"
+        " index builds and a dump",
     )
     rates = {"scan_rows_per_second": round(rows / scan, 1)}
     seconds = run.seconds_of("copy")

@@ -138,7 +138,7 @@ def _counts(proof: Proof, connection: psycopg.Connection, plan: Plan, source: So
         Gate(
             name="counts",
             status="fail" if differences else "pass" if tables else "inconclusive",
-            detail=f"{rows} rows in {tables} tables, counted on both sides"
+            detail=f"{rows:,} rows in {tables} tables, counted on both sides"
             if not differences
             else f"{len(differences)} of {tables} tables have another number of rows",
             checked=tables,
