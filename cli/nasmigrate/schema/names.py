@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from nasmigrate.core.errors import IdentifierClash, SchemaError
 from nasmigrate.schema.model import Table
 
@@ -26,6 +28,15 @@ def check_name(name: str, what: str) -> None:
         raise SchemaError(
             f"{what}: the name is {size} bytes long, Postgres takes {MAX_BYTES}", hint="rename it in the source"
         )
+
+
+def fit(name: str) -> str:
+    """A name of ours made short enough: cut, and told apart by a piece of its sha256."""
+    raw = name.encode()
+    if len(raw) <= MAX_BYTES:
+        return name
+    mark = hashlib.sha256(raw).hexdigest()[:8]
+    return raw[: MAX_BYTES - 9].decode(errors="ignore") + "_" + mark
 
 
 def check_column_names(table: Table) -> None:
@@ -67,9 +78,8 @@ class Names:
 
     def free(self, name: str, what: str) -> str:
         """Give out this name, shortened and numbered as needed; for names the source never had."""
-        base = name.encode()[: MAX_BYTES - 4].decode(errors="ignore") if len(name.encode()) > MAX_BYTES else name
-        candidate, number = base, 1
+        candidate, number = fit(name), 1
         while candidate in self._taken:
             number += 1
-            candidate = f"{base}{number}"
+            candidate = fit(f"{name}{number}")
         return self.take(candidate, what)

@@ -19,7 +19,7 @@ from nasmigrate.schema.expressions import (
     translate_term,
 )
 from nasmigrate.schema.model import ForeignKey, Index, IndexTerm, SourceSchema, Table
-from nasmigrate.schema.names import Names, check_column_names
+from nasmigrate.schema.names import Names, check_column_names, fit
 from nasmigrate.schema.plan import (
     Plan,
     PlanCheck,
@@ -377,7 +377,7 @@ class _Planner:
                     object=check.name or f"{table.name}_check{number}",
                 )
                 continue
-            planned.append(PlanCheck(name=check.name or f"{table.name}_check{number}", sql=result.sql))
+            planned.append(PlanCheck(name=fit(check.name or f"{table.name}_check{number}"), sql=result.sql))
         return tuple(planned)
 
     # -- relations -------------------------------------------------------------------------------------------
@@ -386,9 +386,11 @@ class _Planner:
         planned = []
         used: set[str] = set()
         for position, key in enumerate(table.foreign_keys):
-            name = key.name or f"{table.name}_{'_'.join(key.columns)}_fkey"
+            wanted = key.name or f"{table.name}_{'_'.join(key.columns)}_fkey"
+            name, again = fit(wanted), 1
             while name in used:
-                name += "_"
+                again += 1
+                name = fit(f"{wanted}{again}")
             used.add(name)
             problem = self._foreign_key_problem(table, position, key)
             if problem is not None:

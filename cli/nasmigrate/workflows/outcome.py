@@ -57,7 +57,7 @@ def predict(
         copy_seconds=round(copy_seconds, 2),
         copy_basis="snapshot, profile, copy, keys, statistics and checks as they took now",
         disk_bytes=disk,
-        disk_basis=f"snapshot {_megabytes(size)}, target {_megabytes(database_bytes)}, twice the target for write-ahead log,"
+        disk_basis=f"snapshot {_megabytes(size)}, target {_megabytes(database_bytes)}, twice that for write-ahead log,"
         " index builds and a dump",
     )
     rates = {"scan_rows_per_second": round(rows / scan, 1)}
