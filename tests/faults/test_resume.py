@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shlex
 import shutil
 import signal
 import sqlite3
@@ -66,10 +65,7 @@ def moments() -> tuple[Moment, ...]:
         "objects": 1,
     }
     timed = [Moment(phase=phase, share=rng.uniform(0.0, 0.9)) for phase, times in shares.items() for _ in range(times)]
-    copying = [
-        Moment(phase="copy", share=(part + rng.random()) / 5, by_chunks=True)
-        for part in range(5)
-    ]
+    copying = [Moment(phase="copy", share=(part + rng.random()) / 5, by_chunks=True) for part in range(5)]
     return (*timed, *copying)
 
 
@@ -108,7 +104,10 @@ def contents(database: str, tables: list[str]) -> dict[str, object]:
             ("runs", "SELECT count(*) FROM nasmigrate.run"),
             ("state", "SELECT state FROM nasmigrate.run"),
             ("ledger", "SELECT table_name, sum(rows), sum(originals) FROM nasmigrate.chunk GROUP BY 1 ORDER BY 1"),
-            ("originals", "SELECT table_name, column_name, count(*) FROM nasmigrate.originals GROUP BY 1, 2 ORDER BY 1, 2"),
+            (
+                "originals",
+                "SELECT table_name, column_name, count(*) FROM nasmigrate.originals GROUP BY 1, 2 ORDER BY 1, 2",
+            ),
             ("indexes", "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname"),
             ("constraints", "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1"),
             ("numbers", "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1"),
@@ -127,7 +126,11 @@ def undisturbed(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
     with fresh_database(server.dsn) as database:
         done = nasmigrate(folder, "copy", "app.db", database)
         assert done.returncode == 0, done.stdout + done.stderr
-        seconds = {str(event["name"]): float(str(event["seconds"])) for event in events(folder) if "seconds" in event and "name" in event}
+        seconds = {
+            str(event["name"]): float(str(event["seconds"]))
+            for event in events(folder)
+            if "seconds" in event and "name" in event
+        }
         with psycopg.connect(database, autocommit=True) as connection:
             chunks = chunks_in_ledger(connection)
         found = contents(database, list(rows))

@@ -165,7 +165,9 @@ def decimals(draw: st.DrawFn) -> str:
 def test_decimals_of_sixty_digits(connection: psycopg.Connection, texts: list[str]) -> None:
     ours = [numeric_send(text) for text in texts]
     assert ours == sent(connection, "numeric_send", "numeric", texts)
-    shown = connection.execute("SELECT v::numeric::text FROM unnest(%s::text[]) WITH ORDINALITY u(v, n) ORDER BY n", (texts,))
+    shown = connection.execute(
+        "SELECT v::numeric::text FROM unnest(%s::text[]) WITH ORDINALITY u(v, n) ORDER BY n", (texts,)
+    )
     assert [numeric_text(raw) for raw in ours] == [row[0] for row in shown]
 
 
@@ -256,9 +258,7 @@ def batches(draw: st.DrawFn) -> list[tuple[Codec, Column]]:
 
 def fields_of(batch: Sequence[tuple[Codec, Column]]) -> list[list[bytes | None]]:
     """The fields, one value at a time."""
-    made_columns = [
-        [None if value is None else codec.encode_one(value) for value in values] for codec, values in batch
-    ]
+    made_columns = [[None if value is None else codec.encode_one(value) for value in values] for codec, values in batch]
     return [list(row) for row in zip(*made_columns, strict=True)]
 
 

@@ -56,7 +56,9 @@ def test_strict_tables(pipeline: Pipeline, made: Made) -> None:
     carried(pipeline, made)
 
 
-@given(databases(max_tables=2, max_rows=3, name=st.sampled_from(HOSTILE).filter(lambda name: name != "alembic_version")))
+@given(
+    databases(max_tables=2, max_rows=3, name=st.sampled_from(HOSTILE).filter(lambda name: name != "alembic_version"))
+)
 @settings(max_examples=80)
 def test_names_nobody_should_choose(pipeline: Pipeline, made: Made) -> None:
     carried(pipeline, made)

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import click
+from support.mutations import limits_page
 
 from nasmigrate.commands._group import SUBCOMMANDS, cli
 from nasmigrate.core import errors
@@ -97,6 +98,7 @@ def pages() -> dict[str, str]:
     found = command_pages()
     found["config.md"] = config_page()
     found["exit-codes.md"] = exit_code_page()
+    found["verification-limits.md"] = limits_page()
     for name, schema in (
         ("config", config_schema()),
         ("result", Result.model_json_schema()),

@@ -93,9 +93,7 @@ def _table(verdict: Verdict, file: sqlite3.Connection, server: psycopg.Connectio
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column)) for column in simple)
     right: Counter[tuple[object, ...]] = Counter(
         tuple(None if value is None else reader[2](value) for reader, value in zip(readers, row, strict=True))
-        for row in server.execute(
-            sql.SQL("SELECT {} FROM public.{}").format(texts, sql.Identifier(table))
-        ).fetchall()
+        for row in server.execute(sql.SQL("SELECT {} FROM public.{}").format(texts, sql.Identifier(table))).fetchall()
     )
     verdict.values += ours * len(simple)
     verdict.differences += [f"{table} {simple}: only in SQLite: {row}" for row in (left - right)]

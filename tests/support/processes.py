@@ -73,7 +73,9 @@ def events(folder: Path) -> list[dict[str, object]]:
     files = sorted((folder / ".nasmigrate" / "runs").glob("2*/events.jsonl"))
     if not files:
         return []
-    return [json.loads(line) for line in files[-1].read_text(encoding="utf-8").splitlines(keepends=True) if "\n" in line]
+    return [
+        json.loads(line) for line in files[-1].read_text(encoding="utf-8").splitlines(keepends=True) if "\n" in line
+    ]
 
 
 def began(folder: Path, phase: str) -> bool:

@@ -77,9 +77,7 @@ def shapes(draw: st.DrawFn) -> str:
 @st.composite
 def moments(draw: st.DrawFn, shape: str) -> str:
     """A stored value of a shape, from year 1 to year 9999."""
-    hour, minute, second, micro = draw(
-        st.sampled_from([(0, 0, 0, 0), (23, 59, 59, 999_999), (12, 0, 0, 1)]) | _clock
-    )
+    hour, minute, second, micro = draw(st.sampled_from([(0, 0, 0, 0), (23, 59, 59, 999_999), (12, 0, 0, 1)]) | _clock)
     text = shape
     if "YYYY" in shape:
         text = draw(st.sampled_from(["0001-01-01", "9999-12-31", "2000-02-29", "1900-03-01"]) | _date) + text[10:]
@@ -147,9 +145,7 @@ class Made:
                     self._insert(file, table, columns, row)
             for statement in self.after:
                 file.execute(statement)
-            count = sum(
-                file.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0] for table, _, _ in self.rows
-            )
+            count = sum(file.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0] for table, _, _ in self.rows)
             file.execute("COMMIT")
         return int(count)
 
@@ -231,10 +227,8 @@ def databases(
     for _ in range(draw(st.integers(1, max_tables))):
         table = taken.take(draw, name)
         is_strict = draw(st.sampled_from([False, False, False, True])) if strict is None else strict
-        columns: list[str] = []
         folded = _Taken(set())
-        for _ in range(draw(st.integers(1, 5))):
-            columns.append(folded.take(draw, name))
+        columns = [folded.take(draw, name) for _ in range(draw(st.integers(1, 5)))]
         key = draw(st.sampled_from(["none", "none", "rowid", "rowid", "autoincrement", "single", "composite"]))
         parts, values = [], []
         for position, column in enumerate(columns):
@@ -247,7 +241,9 @@ def databases(
             else:
                 text += f" {declared}" if declared else ""
                 if position == 0 and key == "single":
-                    text += draw(st.sampled_from([" PRIMARY KEY", " PRIMARY KEY NOT NULL", " PRIMARY KEY COLLATE NOCASE"]))
+                    text += draw(
+                        st.sampled_from([" PRIMARY KEY", " PRIMARY KEY NOT NULL", " PRIMARY KEY COLLATE NOCASE"])
+                    )
                 elif draw(st.integers(0, 9)) == 0:
                     text += draw(st.sampled_from([" UNIQUE", " UNIQUE NOT NULL", " UNIQUE COLLATE NOCASE"]))
                 elif draw(st.integers(0, 5)) == 0:
@@ -255,7 +251,9 @@ def databases(
                 if draw(st.integers(0, 5)) == 0:
                     text += f" DEFAULT {draw(st.sampled_from(_DEFAULTS))}"
                 if draw(st.integers(0, 9)) == 0:
-                    text += draw(st.sampled_from([" COLLATE NOCASE", " COLLATE RTRIM"])) if "COLLATE" not in text else ""
+                    text += (
+                        draw(st.sampled_from([" COLLATE NOCASE", " COLLATE RTRIM"])) if "COLLATE" not in text else ""
+                    )
                 if parents and draw(st.integers(0, 5)) == 0:
                     text += f" REFERENCES {quote(draw(st.sampled_from(parents)))}"
             parts.append(text)
@@ -275,7 +273,8 @@ def databases(
             index = taken.take(draw, name)
             terms = draw(st.lists(st.sampled_from(columns), min_size=1, max_size=2, unique=True))
             shown = ", ".join(
-                quote(term) + draw(st.sampled_from(["", " DESC", " COLLATE NOCASE", " COLLATE RTRIM"])) for term in terms
+                quote(term) + draw(st.sampled_from(["", " DESC", " COLLATE NOCASE", " COLLATE RTRIM"]))
+                for term in terms
             )
             where = f" WHERE {quote(columns[0])} IS NOT NULL" if draw(st.booleans()) else ""
             unique = draw(st.sampled_from(["", "", "UNIQUE "]))
@@ -288,6 +287,4 @@ def databases(
         if key == "autoincrement" and draw(st.booleans()):
             after.append(f"DELETE FROM {quote(table)} WHERE {quote(columns[0])} > 2")
         parents.append(table)
-    return Made(
-        encoding=draw(st.sampled_from(list(encodings))), ddl=tuple(ddl), rows=tuple(rows), after=tuple(after)
-    )
+    return Made(encoding=draw(st.sampled_from(list(encodings))), ddl=tuple(ddl), rows=tuple(rows), after=tuple(after))

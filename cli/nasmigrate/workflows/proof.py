@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
 
+from nasmigrate.core.errors import TargetError
 from nasmigrate.core.result import Difference, Gate, TableResult
 from nasmigrate.postgres.catalogue import catalogue_facts, compare_catalogue, compare_facts
-from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.connect import connected, mapped_errors
 from nasmigrate.postgres.control import read_originals
 from nasmigrate.postgres.digests import count_rows
 from nasmigrate.postgres.finish import check_sequences
@@ -26,6 +27,8 @@ from nasmigrate.verify.round_trip import round_trip
 from nasmigrate.workflows.prepare import Source
 from nasmigrate.workflows.run import Run
 
+_NOT_AS_PLANNED = "42"
+"""Class of sqlstates for undefined tables, columns and functions, and for type mismatches."""
 NAMED = 200
 """Differences a result names; the rest is counted."""
 
@@ -95,10 +98,10 @@ def prove(
     """
     proof = Proof()
     with connected(conninfo, purpose="nasmigrate verify") as connection:
-        with run.phase("counts"):
+        outcomes: list[TableOutcome] = []
+        with run.phase("counts"), _or_inconclusive(proof, connection, "counts"):
             _counts(proof, connection, plan, source)
-            connection.commit()
-        with run.phase("digests"):
+        with run.phase("digests"), _or_inconclusive(proof, connection, "digests", "originals"):
             outcomes = _digests(run, proof, conninfo, plan, expected)
         if any(outcome.mismatches for outcome in outcomes):
             with run.phase("localise"):
@@ -106,13 +109,33 @@ def prove(
                 connection.commit()
         with run.phase("objects"):
             _objects(proof, connection, plan, recorded)
-            _sequences(proof, connection, plan, source.schema)
             connection.commit()
+            with _or_inconclusive(proof, connection, "sequences"):
+                _sequences(proof, connection, plan, source.schema)
         if with_round_trip:
-            with run.phase("round trip"):
+            with run.phase("round trip"), _or_inconclusive(proof, connection, "round-trip"):
                 _round_trip(run, proof, connection, plan, source)
-                connection.commit()
     return proof
+
+
+@contextmanager
+def _or_inconclusive(proof: Proof, connection: psycopg.Connection, *names: str) -> Iterator[None]:
+    """A check that the target's shape forbids (a lost table or column, another type) is inconclusive.
+
+    The gate `objects` says what is wrong with the shape; any other error passes on.
+    """
+    try:
+        with mapped_errors("checking the target"):
+            yield
+    except TargetError as error:
+        if not str(error.details.get("sqlstate", "")).startswith(_NOT_AS_PLANNED):
+            raise
+        connection.rollback()
+        for name in names:
+            detail = f"could not be run, the target is not as planned: {error.message}"
+            proof.add(Gate(name=name, status="inconclusive", detail=detail))
+    else:
+        connection.commit()
 
 
 def _counts(proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
@@ -161,7 +184,7 @@ def _digests(
         progress=run.meter("verify", [table.name for table in plan.tables], totals),
     )
     for outcome in outcomes:
-        known = proof.tables[outcome.table]
+        known = proof.tables.get(outcome.table, TableResult(name=outcome.table))
         chunks = expected.get(outcome.table, [])
         proof.tables[outcome.table] = known.model_copy(
             update={
