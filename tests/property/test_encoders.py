@@ -101,12 +101,14 @@ def come_back(codec: Codec, column: Sequence[SqliteValue], encoded: Encoded) -> 
     """Each value is what its bytes decode to, unless an original of the row says otherwise; then that is the value."""
     originals = {original.row: original for original in encoded.originals}
     assert len(originals) == len(encoded.originals)
-    raws = iter(
-        encoded.values
-        if encoded.width is None
-        else [encoded.data[i : i + encoded.width] for i in range(0, len(encoded.data), encoded.width)]
-    )
     nulls = set(encoded.nulls.tolist())
+    if encoded.width is None:
+        assert encoded.lengths.tolist() == [-1 if row in nulls else len(raw) for row, raw in enumerate(encoded.values)]
+        assert all(encoded.values[row] == b"" for row in nulls)
+        raws = (raw for row, raw in enumerate(encoded.values) if row not in nulls)
+    else:
+        width = encoded.width
+        raws = (encoded.data[i : i + width] for i in range(0, len(encoded.data), width))
     fields = [None if row in nulls else next(raws) for row in range(encoded.rows)]
     assert next(raws, None) is None
     for row, (value, raw, quick) in enumerate(zip(column, fields, column_decoder(codec)(fields), strict=True)):

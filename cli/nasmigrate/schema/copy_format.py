@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from nasmigrate.schema.codecs import Encoded
+from nasmigrate.schema.codecs.base import NULL_LENGTH
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 TRAILER = b"\xff\xff"
-
-_NULL = -1
 
 
 class _Group:
@@ -36,9 +34,12 @@ class _Group:
         self.parts.append(matrix)
 
     def pieces(self) -> list[bytes]:
-        whole = np.ascontiguousarray(np.concatenate(self.parts, axis=1))
-        pieces: list[bytes] = whole.view(f"V{whole.shape[1]}").ravel().tolist()
-        return pieces
+        return _rows_of(np.concatenate(self.parts, axis=1))
+
+
+def _rows_of(matrix: npt.NDArray[np.uint8]) -> list[bytes]:
+    pieces: list[bytes] = np.ascontiguousarray(matrix).view(f"V{matrix.shape[1]}").ravel().tolist()
+    return pieces
 
 
 def _pieces(columns: Sequence[Encoded]) -> list[Sequence[bytes]]:
@@ -52,7 +53,7 @@ def _pieces(columns: Sequence[Encoded]) -> list[Sequence[bytes]]:
             group.constant(struct.pack(">i", column.width))
             group.matrix(np.frombuffer(column.data, dtype=np.uint8).reshape(rows, column.width))
             continue
-        lengths, values = _nullable(column)
+        lengths, values = (column.lengths, column.values) if column.width is None else _fixed_nullable(column)
         group.matrix(lengths.view(np.uint8).reshape(rows, 4))
         pieces.append(group.pieces())
         pieces.append(values)
@@ -62,34 +63,27 @@ def _pieces(columns: Sequence[Encoded]) -> list[Sequence[bytes]]:
     return pieces
 
 
-def _nullable(column: Encoded) -> tuple[npt.NDArray[np.int32], Sequence[bytes]]:
+def _fixed_nullable(column: Encoded) -> tuple[npt.NDArray[np.int32], list[bytes]]:
     """int4 length prefixes and the values, with -1 and b"" at the NULLs."""
-    if column.width is not None:
-        present = np.frombuffer(column.data, dtype=f"V{column.width}").tolist()
-        lengths = np.full(len(present), column.width, dtype=">i4")
-    else:
-        present, lengths = column.values, column.lengths
-    if not len(column.nulls):
-        return lengths, present
-    mask = np.ones(column.rows, dtype=bool)
-    mask[column.nulls] = False
-    spread = np.full(column.rows, _NULL, dtype=">i4")
-    spread[mask] = lengths
-    values = np.full(column.rows, b"", dtype=object)
-    values[mask] = _objects(present)
-    return spread, values.tolist()
-
-
-def _objects(values: Sequence[bytes]) -> npt.NDArray[np.object_]:
-    """An array of the bytes objects themselves; np.array() would make fixed-width strings and lose zero bytes."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    assert column.width is not None  # noqa: S101 - only called for such columns
+    present = np.ones(column.rows, dtype=bool)
+    present[column.nulls] = False
+    matrix = np.zeros((column.rows, column.width), dtype=np.uint8)
+    matrix[present] = np.frombuffer(column.data, dtype=np.uint8).reshape(-1, column.width)
+    values = _rows_of(matrix)
+    for row in column.nulls.tolist():
+        values[row] = b""
+    return np.where(present, column.width, NULL_LENGTH).astype(">i4"), values
 
 
 def assemble(columns: Sequence[Encoded]) -> bytes:
     """The rows of a batch, without file header and trailer. A batch has at least one row and column."""
-    return b"".join(chain.from_iterable(zip(*_pieces(columns), strict=True)))
+    pieces = _pieces(columns)
+    # Laid out with strides: half the time of chaining zipped rows.
+    parts: list[bytes] = [b""] * (len(pieces) * columns[0].rows)
+    for position, piece in enumerate(pieces):
+        parts[position :: len(pieces)] = piece
+    return b"".join(parts)
 
 
 def assemble_rows(columns: Sequence[Encoded]) -> list[bytes]:
@@ -131,7 +125,7 @@ def parse(blocks: Iterable[bytes]) -> Iterator[list[bytes | None]]:
                     break
                 (length,) = unpack_length(buffer, cursor)
                 cursor += 4
-                if length == _NULL:
+                if length == NULL_LENGTH:
                     row.append(None)
                     continue
                 if cursor + length > end:

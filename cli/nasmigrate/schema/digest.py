@@ -39,12 +39,12 @@ class ColumnDigester:
 
     def update(self, column: Encoded, batch: Sequence[Encoded], key: Sequence[int]) -> None:
         """Add a batch; `key` are the indices of the key columns within `batch`."""
+        nulls = len(column.nulls)
         if self._lengths is None:
             self._data.update(column.data)
         else:
             self._data.update(b"".join(column.values))
-            self._lengths.update(column.lengths.tobytes())
-        nulls = len(column.nulls)
+            self._lengths.update((column.lengths[column.lengths >= 0] if nulls else column.lengths).tobytes())
         if nulls:
             self._null_keys.update(keys_of(batch, key, column.nulls.tolist()))
         self._nulls += nulls

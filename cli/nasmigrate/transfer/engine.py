@@ -23,7 +23,7 @@ class Limits:
 class CopyJob:
     """What to copy where.
 
-    `done` is the ledger of an interrupted run: table -> its chunks. `workers` is how many processes may copy at once.
+    `done` is the ledger of an interrupted run: table -> its chunks.
     """
 
     plan: Plan
@@ -33,7 +33,6 @@ class CopyJob:
     workdir: Path
     limits: Limits
     done: dict[str, list[ChunkRow]]
-    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,16 +60,18 @@ class NativeEngine:
 
     name = "native"
 
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
     def copy(self, job: CopyJob, progress: Callable[[str, int], None]) -> list[TableCopied]:
         """See TransferEngine."""
         tasks = [task for table in job.plan.tables for task in _tasks(job, table)]
         left = sum(evidence.rows for evidence in job.plan.evidence.values()) - sum(
             chunk.rows for chunks in job.done.values() for chunk in chunks
         )
-        workers = job.workers if left >= SPREAD_ROWS else 1
+        spread = left >= SPREAD_ROWS
         totals = {table.name: _already(job, table.name) for table in job.plan.tables}
-        pool: Pool[_Task, _Done] = Pool(_open_copier, (job,), _Copier.run, workers=workers)
-        for index, done in pool.run(tasks):
+        for index, done in self._pool.run(_open_copier, (job, spread), _Copier.run, tasks, spread=spread):
             table = tasks[index].table
             before = totals[table]
             totals[table] = TableCopied(
@@ -114,8 +116,8 @@ def _tasks(job: CopyJob, table: PlanTable) -> list[_Task]:
 
 
 @contextmanager
-def _open_copier(job: CopyJob) -> Iterator[_Copier]:
-    """A reader and a writer of this process."""
+def _open_copier(job: CopyJob, each_task: bool) -> Iterator[_Copier]:
+    """A reader and a writer of this process; `each_task` commits at the end of every task."""
     source = open_snapshot(job.snapshot)
     try:
         with connected(job.conninfo, purpose="nasmigrate copy") as target:
@@ -124,7 +126,7 @@ def _open_copier(job: CopyJob) -> Iterator[_Copier]:
             # The finish phase commits with waiting, and everything before it is on disk with that.
             target.execute("SET synchronous_commit = off")
             target.commit()
-            copier = _Copier(job, source, target)
+            copier = _Copier(job, source, target, each_task)
             yield copier
             target.commit()
     finally:
@@ -134,12 +136,13 @@ def _open_copier(job: CopyJob) -> Iterator[_Copier]:
 class _Copier:
     """Copies tasks on one source and one target connection."""
 
-    def __init__(self, job: CopyJob, source: apsw.Connection, target: psycopg.Connection) -> None:
+    def __init__(self, job: CopyJob, source: apsw.Connection, target: psycopg.Connection, each_task: bool) -> None:
         self._job = job
         self._source = source
         self._target = target
-        self._uncommitted = 0
         # With one process, small tables share a transaction; a worker's task ends with a commit.
+        self._each_task = each_task
+        self._uncommitted = 0
         self._tables = {table.name: table for table in job.plan.tables}
 
     def run(self, task: _Task) -> _Done:
@@ -147,8 +150,8 @@ class _Copier:
         started = time.perf_counter()
         table = self._tables[task.table]
         chunks = self._multiset(table) if table.mode == "multiset" else list(self._ranges(table, task))
-        if task.step > 1:
-            self._target.commit()
+        if self._each_task:
+            self._commit()
         return _Done(
             rows=sum(chunk.rows for chunk in chunks),
             size=sum(chunk.size for chunk in chunks),
@@ -245,5 +248,8 @@ class _Copier:
             add_originals(self._target, originals)
         self._uncommitted += sum(chunk.size for chunk in chunks)
         if self._uncommitted >= self._job.limits.chunk_bytes // 4:
-            self._target.commit()
-            self._uncommitted = 0
+            self._commit()
+
+    def _commit(self) -> None:
+        self._target.commit()
+        self._uncommitted = 0

@@ -220,8 +220,10 @@ def _copy(
         workdir=run.directory.root,
         limits=Limits(chunk_rows=transfer.chunk_rows, chunk_bytes=transfer.chunk_bytes),
         done=done,
-        workers=transfer.workers,
     )
     totals = {table.name: plan.evidence[table.name].rows for table in plan.tables}
     with run.phase("copy", f"{sum(totals.values())} rows"):
-        return NativeEngine().copy(job, run.meter("copy", [table.name for table in plan.tables], totals))
+        try:
+            return NativeEngine(run.pool).copy(job, run.meter("copy", [table.name for table in plan.tables], totals))
+        finally:
+            run.pool.close()

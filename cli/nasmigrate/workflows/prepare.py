@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nasmigrate.core.config_model import Config
-from nasmigrate.core.pool import Pool
 from nasmigrate.schema.decide import wants_shape
 from nasmigrate.schema.evidence import TableProfile, merged
 from nasmigrate.schema.model import SourceSchema
-from nasmigrate.schema.parts import SPREAD_ROWS, split_range
+from nasmigrate.schema.parts import SPREAD_BYTES, SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
 from nasmigrate.schema.planner import PlanInput, make_plan
 from nasmigrate.schema.revisions import write_revisions
@@ -77,6 +76,9 @@ def take_source(run: Run, path: Path) -> Source:
     with run.phase("snapshot", str(path)):
         path = check_file(path)
         state = file_state(path)
+        if state[0][1] >= SPREAD_BYTES:
+            # The snapshot keeps one core busy; meanwhile the others get ready.
+            run.pool.warm(("nasmigrate.sqlite.profile", "nasmigrate.transfer.native"))
         snapshot = take_snapshot(
             path, run.directory.path(SNAPSHOT), busy_timeout=run.context.config.source.busy_timeout
         )
@@ -196,11 +198,10 @@ def _profile(
 ) -> dict[str, TableProfile]:
     """One scan of every table, spread over processes where there are many rows."""
     tasks = _profile_tasks(source, forced)
-    workers = run.context.config.transfer.workers if sum(source.counts.values()) >= SPREAD_ROWS else 1
-    pool: Pool[ProfileTask, TableProfile] = Pool(open_profiler, (source.snapshot,), run_profile, workers=workers)
+    spread = sum(source.counts.values()) >= SPREAD_ROWS
     parts: dict[int, TableProfile] = {}
     rows: dict[str, int] = {}
-    for index, part in pool.run(tasks):
+    for index, part in run.pool.run(open_profiler, (source.snapshot,), run_profile, tasks, spread=spread):
         parts[index] = part
         rows[part.name] = rows.get(part.name, 0) + part.rows
         progress(part.name, rows[part.name])

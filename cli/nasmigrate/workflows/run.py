@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from nasmigrate import __version__
 from nasmigrate.core.context import Context
 from nasmigrate.core.errors import NasmigrateError
+from nasmigrate.core.pool import Pool
 from nasmigrate.core.progress import Progress
 from nasmigrate.core.rundir import RunDirectory
 
@@ -25,6 +26,7 @@ class Run:
     context: Context
     command: str
     directory: RunDirectory
+    pool: Pool = field(default_factory=Pool)
     started: float = field(default_factory=time.perf_counter)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     timeline: list[tuple[str, float]] = field(default_factory=list)
@@ -89,8 +91,9 @@ class Meter:
 def running(context: Context, command: str) -> Iterator[Run]:
     """A run in its own directory. An error leaves `error.json` there and passes on."""
     directory = RunDirectory.create(context.base, command)
-    run = Run(context=context, command=command, directory=directory)
-    with directory.debug_log():
+    pool = Pool(context.config.transfer.workers)
+    run = Run(context=context, command=command, directory=directory, pool=pool)
+    with directory.debug_log(), pool:
         directory.event("start", command=command, version=__version__)
         try:
             yield run

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress, repeat
+from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +28,8 @@ class RawText(bytes):
 SqliteValue = int | float | str | bytes | None
 """A value as the exact reader yields it; RawText is a bytes."""
 
+NULL_LENGTH = -1
+"""The length that binary COPY writes for a NULL."""
 _NO_NULLS: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 
@@ -49,10 +53,11 @@ class Original:
 
 @dataclass(slots=True, kw_only=True)
 class Encoded:
-    """One column of a batch in send form, NULLs left out.
+    """One column of a batch in send form.
 
-    Fixed-width codecs fill `data` (rows x width bytes, concatenated); variable-width ones fill `values` and
-    `lengths` (big-endian int4). `nulls` are the row indices that are NULL, ascending.
+    Fixed-width codecs fill `data` (width bytes for each value, concatenated, NULLs left out); variable-width ones
+    fill `values` and `lengths` (big-endian int4) with an entry for each row, b"" and -1 at a NULL.
+    `nulls` are the row indices that are NULL, ascending.
     """
 
     rows: int
@@ -66,7 +71,7 @@ class Encoded:
     @property
     def size(self) -> int:
         """Bytes of payload, without length prefixes."""
-        return len(self.data) if self.width is not None else int(self.lengths.sum(dtype=np.int64))
+        return len(self.data) if self.width is not None else int(self.lengths.sum(dtype=np.int64)) + len(self.nulls)
 
 
 def storage_class(value: SqliteValue) -> StorageClass:
@@ -130,6 +135,8 @@ class Codec:
         send: SQL function giving the send form of a value as bytea; '' for bytea itself.
         ordered: True when SQLite's order of the native class equals Postgres' order of the type.
         native: Python types that the vectorised road takes.
+        strict: True when `encode_native` itself raises TypeError for a value of any other type, NULL included,
+            which spares a look at each value's type.
 
     Instance attributes:
         uniform: False when even native values must each be decoded again to know that they come back.
@@ -140,6 +147,7 @@ class Codec:
     send: ClassVar[str]
     ordered: ClassVar[bool] = False
     native: ClassVar[frozenset[type]]
+    strict: ClassVar[bool] = False
     uniform: bool = True
 
     @property
@@ -159,8 +167,8 @@ class Codec:
         """
         raise NotImplementedError
 
-    def encode_one(self, value: SqliteValue) -> bytes:
-        """Send bytes of one value that is not NULL, of any class the codec can hold.
+    def encode_one(self, value: SqliteValue) -> bytes | None:
+        """Send bytes of one value that is not NULL, of any class the codec can hold; None where it becomes NULL.
 
         Raises:
             Misfit: the value is outside what the type holds.
@@ -184,50 +192,71 @@ class Codec:
         Raises:
             Misfit: with the row's index within the batch.
         """
-        types = set(map(type, column))
-        rows = len(column)
-        nulls = _NO_NULLS
-        if type(None) in types:
-            types.discard(type(None))
-            nulls = np.array([i for i, value in enumerate(column) if value is None], dtype=np.intp)
-            if not types:
-                return Encoded(rows=rows, width=self.width, nulls=nulls)
-        if self.uniform and types <= self.native:
-            present = column if not len(nulls) else [value for value in column if value is not None]
-            try:
-                data, values = self.encode_native(present)
-            except Misfit:
-                return self._encode_mixed(column, nulls)
-            return self._packed(rows, data, values, nulls, [])
-        return self._encode_mixed(column, nulls)
+        encoded = self._encode_uniform(column) if self.uniform else None
+        return encoded if encoded is not None else self._encode_mixed(column)
 
-    def _encode_mixed(self, column: Sequence[SqliteValue], nulls: npt.NDArray[np.intp]) -> Encoded:
+    def _encode_uniform(self, column: Sequence[SqliteValue]) -> Encoded | None:
+        """The vectorised road; None when a value is not of the native types, or does not fit."""
+        types = None if self.strict else set(map(type, column))
+        if types is None or types <= self.native:
+            try:
+                return self._packed(len(column), *self.encode_native(column))
+            except Misfit:
+                return None
+            except TypeError:
+                if not self.strict:
+                    raise
+        elif not types <= self.native | {type(None)}:
+            return None
+        nulls = list(compress(range(len(column)), map(is_, column, repeat(None))))
+        if not nulls:
+            return None
+        if len(nulls) == len(column):
+            return self._packed(len(column), bytes((self.width or 0) * len(column)), [b""] * len(column), nulls)
+        # A value of the column itself stands in for its NULLs, so that the rest stays vectorised.
+        stand_in = next(value for value in column if value is not None)
+        filled = list(column)
+        for row in nulls:
+            filled[row] = stand_in
+        try:
+            return self._packed(len(column), *self.encode_native(filled), nulls)
+        except (TypeError, Misfit):
+            return None
+
+    def _encode_mixed(self, column: Sequence[SqliteValue]) -> Encoded:
         """One value at a time; what does not come back exactly is kept as an original."""
         values: list[bytes] = []
+        nulls: list[int] = []
         originals: list[Original] = []
+        blank = bytes(self.width or 0)
         for index, value in enumerate(column):
-            if value is None:
-                continue
             try:
-                raw = self.encode_one(value)
+                raw = None if value is None else self.encode_one(value)
             except Misfit as misfit:
                 raise Misfit(misfit.value, index) from None
-            values.append(raw)
-            if not same(self.decode_one(raw), value):
+            if raw is None:
+                nulls.append(index)
+                values.append(blank)
+            else:
+                values.append(raw)
+            if not same(None if raw is None else self.decode_one(raw), value):
                 originals.append(Original(row=index, storage_class=storage_class(value), value=exact_bytes(value)))
-        if self.width is not None:
-            return self._packed(len(column), b"".join(values), [], nulls, originals)
-        return self._packed(len(column), b"", values, nulls, originals)
+        fixed = self.width is not None
+        return self._packed(len(column), b"".join(values) if fixed else b"", values, nulls, originals)
 
     def _packed(
-        self,
-        rows: int,
-        data: bytes,
-        values: list[bytes],
-        nulls: npt.NDArray[np.intp],
-        originals: list[Original],
+        self, rows: int, data: bytes, values: list[bytes], nulls: Sequence[int] = (), originals: Sequence[Original] = ()
     ) -> Encoded:
+        """The column from an entry for each row; those at the NULLs mean nothing."""
+        where = np.array(nulls, dtype=np.intp)
         if self.width is not None:
-            return Encoded(rows=rows, width=self.width, data=data, nulls=nulls, originals=originals)
-        lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values)).astype(">i4")
-        return Encoded(rows=rows, width=None, values=values, lengths=lengths, nulls=nulls, originals=originals)
+            if nulls:
+                present = np.ones(rows, dtype=bool)
+                present[where] = False
+                data = np.frombuffer(data, dtype=np.uint8).reshape(rows, self.width)[present].tobytes()
+            return Encoded(rows=rows, width=self.width, data=data, nulls=where, originals=list(originals))
+        for row in nulls:
+            values[row] = b""
+        lengths = np.fromiter(map(len, values), dtype=">i4", count=rows)
+        lengths[where] = NULL_LENGTH
+        return Encoded(rows=rows, width=None, values=values, lengths=lengths, nulls=where, originals=list(originals))

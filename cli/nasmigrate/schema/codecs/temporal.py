@@ -88,6 +88,7 @@ class _Temporal(Codec):
     """Shared by the four: parse by shape into microseconds (or days), print by shape."""
 
     native: ClassVar = frozenset({str})
+    strict: ClassVar = True
     ordered: ClassVar = True
 
     def __init__(self, shape: str) -> None:
@@ -97,6 +98,7 @@ class _Temporal(Codec):
         body = shape[: len(shape) - len(self.offset)]
         self._fields = {letter: [i for i, c in enumerate(body) if c == letter] for letter in _DIGITS}
         self._literals = [(i, ord(c)) for i, c in enumerate(shape) if i >= len(body) or c not in _DIGITS]
+        self._digit_positions = sorted(position for positions in self._fields.values() for position in positions)
         self.precision = len(self._fields["f"])
         self.offset_microseconds = 0
         if self.offset not in ("", "Z"):
@@ -107,10 +109,11 @@ class _Temporal(Codec):
         return {"shape": self.shape}
 
     def _digits(self, column: Sequence[str]) -> npt.NDArray[np.uint8]:
-        """The column as a (rows, len(shape)) matrix of bytes.
+        """The column's digits as a (len(shape), rows) matrix; at a separator's position the number means nothing.
 
         Raises:
             Misfit: a value has another length, a separator elsewhere, or a letter where a digit should be.
+            TypeError: a value is no text.
         """
         width = len(self.shape)
         if set(map(len, column)) != {width}:
@@ -119,14 +122,12 @@ class _Temporal(Codec):
             raw = "".join(column).encode("ascii")
         except UnicodeEncodeError:
             raise Misfit(next(v for v in column if not v.isascii())) from None
-        matrix = np.frombuffer(raw, dtype=np.uint8).reshape(len(column), width)
-        bad = np.zeros(len(column), dtype=bool)
+        # One row per position: what follows then runs over neighbouring bytes.
+        matrix = np.ascontiguousarray(np.frombuffer(raw, dtype=np.uint8).reshape(len(column), width).T)
+        digits = matrix - np.uint8(ord("0"))
+        bad: npt.NDArray[np.bool_] = np.any(digits[self._digit_positions] > _NINE, axis=0)
         for position, byte in self._literals:
-            bad |= matrix[:, position] != byte
-        digits = matrix - np.uint8(48)
-        for positions in self._fields.values():
-            for position in positions:
-                bad |= digits[:, position] > 9
+            bad |= matrix[position] != byte
         self._refuse(bad, column)
         return digits
 
@@ -136,9 +137,10 @@ class _Temporal(Codec):
             raise Misfit(column[int(np.argmax(bad))])
 
     def _number(self, digits: npt.NDArray[np.uint8], letter: str) -> npt.NDArray[np.int64]:
-        total = np.zeros(len(digits), dtype=np.int64)
+        total = np.zeros(digits.shape[1], dtype=np.int64)
         for position in self._fields[letter]:
-            total = total * 10 + digits[:, position]
+            total *= 10
+            total += digits[position]
         return total
 
     def _days(self, digits: npt.NDArray[np.uint8], column: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -250,6 +252,9 @@ class TimestampTz(Timestamp):
     @property
     def pg_type(self) -> str:
         return f"timestamptz({self.precision})"
+
+
+_NINE = np.uint8(9)
 
 
 def codec_of_shape(shape: str) -> type[Date | Time | Timestamp | TimestampTz]:

@@ -24,6 +24,7 @@ class Text(Codec):
     send: ClassVar = "textsend"
     ordered: ClassVar = True
     native: ClassVar = frozenset({str})
+    strict: ClassVar = True
     pg_type = "text"
 
     def __init__(self, numbers: int = 0) -> None:
@@ -34,11 +35,9 @@ class Text(Codec):
         return {"numbers": 1} if self.numbers else {}
 
     def encode_native(self, column: Sequence[Any]) -> tuple[bytes, list[bytes]]:
-        values = list(map(str.encode, column))
-        for value in values if b"\x00" in b"".join(values) else ():
-            if b"\x00" in value:
-                raise Misfit(value.decode())
-        return b"", values
+        if "\x00" in "".join(column):
+            raise Misfit(next(value for value in column if "\x00" in value))
+        return b"", list(map(str.encode, column))
 
     def encode_one(self, value: SqliteValue) -> bytes:
         if isinstance(value, float):
