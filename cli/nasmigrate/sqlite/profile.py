@@ -6,6 +6,7 @@ row keys per storage class), and becomes part of plan.json.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -152,6 +153,7 @@ class _Scan:
         self._columns = [ColumnProfile(name=column.name) for column in table.columns]
         self._wants_shape = [column.name in shaped for column in table.columns]
         self._shape_codecs: list[Any] = [None] * len(table.columns)
+        self._before: list[type | None] = [None] * len(table.columns)
         names = [column.name for column in table.columns]
         self._key = [names.index(name) for name in table.primary_key]
         self._max_row_bytes = 0
@@ -165,6 +167,9 @@ class _Scan:
 
     def _add_column(self, index: int, values: Sequence[SqliteValue], batch: list[Row]) -> int:
         """Take in one column of a batch; returns an upper bound of its bytes in one row."""
+        known = self._add_as_before(index, values, batch)
+        if known is not None:
+            return known
         column = self._columns[index]
         types = set(map(type, values))
         present = values
@@ -180,20 +185,49 @@ class _Scan:
                 for row in rows.places()[:KEYS_KEPT]:
                     self._remember(column, _CLASS_OF[kind], row, values[row], batch)
             widest = max(widest, self._add_uniform(index, kind, these, rows, batch))
+            settled = len(types) == 1 and len(column.keys[_CLASS_OF[kind]]) >= KEYS_KEPT
+            self._before[index] = kind if settled else None
         return widest
+
+    def _add_as_before(self, index: int, values: Sequence[Any], batch: list[Row]) -> int | None:
+        """A batch with values of the same one class as the batch before it, NULLs aside; None when it is not.
+
+        Spares a look at each value's type, by operations that raise for a value of any other type.
+        """
+        kind = self._before[index]
+        if kind is not int and kind is not str:
+            return None
+        column = self._columns[index]
+        present = [value for value in values if value is not None] if column.nulls else values
+        if not present:
+            return None
+        try:
+            if kind is int:
+                array = np.frombuffer(struct.pack(f"{len(present)}q", *present), dtype=np.int64)
+                widest = self._add_integers(column, int(array.min()), int(array.max()), len(present))
+            else:
+                joined = "".join(present)
+                widest = self._add_text(index, present, joined, _Rows(values, str), batch)
+        except (struct.error, TypeError):
+            return None
+        column.nulls += len(values) - len(present)
+        return widest
+
+    @staticmethod
+    def _add_integers(column: ColumnProfile, low: int, high: int, count: int) -> int:
+        if not column.integers:
+            column.integer_min, column.integer_max = low, high
+        column.integer_min, column.integer_max = min(low, column.integer_min), max(high, column.integer_max)
+        column.integers += count
+        column.total_bytes += 8 * count
+        return 12
 
     def _add_uniform(self, index: int, kind: type, values: Sequence[Any], rows: _Rows, batch: list[Row]) -> int:
         """Values that are all of one class; `rows` knows their places in the batch."""
         column = self._columns[index]
         count = len(values)
         if kind is int:
-            low, high = min(values), max(values)
-            if not column.integers:
-                column.integer_min, column.integer_max = low, high
-            column.integer_min, column.integer_max = min(low, column.integer_min), max(high, column.integer_max)
-            column.integers += count
-            column.total_bytes += 8 * count
-            return 12
+            return self._add_integers(column, min(values), max(values), count)
         if kind is float:
             array = np.fromiter(values, dtype=np.float64, count=count)
             column.reals += count
@@ -203,37 +237,51 @@ class _Scan:
             column.integral_reals += int((array[finite] == np.floor(array[finite])).sum())
             column.negative_zeros += int(((array == 0) & np.signbit(array)).sum())
             return 12
+        if kind is str:
+            return self._add_text(index, values, "".join(values), rows, batch)
         return self._add_bytes(index, kind, values, rows, batch)
 
     def _add_bytes(self, index: int, kind: type, values: Sequence[Any], rows: _Rows, batch: list[Row]) -> int:
+        """Blobs, and text with invalid bytes."""
         column = self._columns[index]
-        if kind is str:
+        if kind is RawText:
             column.texts += len(values)
-            joined = "".join(values)
-            total = len(joined) if joined.isascii() else len(joined.encode())
-            longest = max(map(len, values)) if joined.isascii() else max(map(len, map(str.encode, values)))
-            if "\x00" in joined:
-                for place, value in enumerate(values):
-                    if "\x00" in value:
-                        column.nul_texts += 1
-                        self._remember(column, "nul", rows.places()[place], value, batch)
-            if self._wants_shape[index]:
-                self._add_shapes(index, values, rows, batch)
+            column.raw_texts += len(values)
+            for place, value in enumerate(values):
+                self._remember(column, "raw", rows.places()[place], value, batch)
         else:
-            if kind is RawText:
-                column.texts += len(values)
-                column.raw_texts += len(values)
-                for place, value in enumerate(values):
-                    self._remember(column, "raw", rows.places()[place], value, batch)
-            else:
-                column.blobs += len(values)
-            total, longest = sum(map(len, values)), max(map(len, values))
+            column.blobs += len(values)
+        longest = max(map(len, values))
+        column.max_bytes = max(column.max_bytes, longest)
+        column.total_bytes += sum(map(len, values))
+        return longest + 4
+
+    def _add_text(self, index: int, values: Sequence[str], joined: str, rows: _Rows, batch: list[Row]) -> int:
+        """Text that is valid; `joined` is all of it."""
+        column = self._columns[index]
+        one_shape = self._wants_shape[index] and self._add_shapes(index, values, rows, batch)
+        if one_shape:
+            longest = total = len(values[0])
+            total *= len(values)
+        elif joined.isascii():
+            longest, total = max(map(len, values)), len(joined)
+        else:
+            longest, total = max(map(len, map(str.encode, values))), len(joined.encode())
+        if "\x00" in joined:
+            for place, value in enumerate(values):
+                if "\x00" in value:
+                    column.nul_texts += 1
+                    self._remember(column, "nul", rows.places()[place], value, batch)
+        column.texts += len(values)
         column.max_bytes = max(column.max_bytes, longest)
         column.total_bytes += total
         return longest + 4
 
-    def _add_shapes(self, index: int, values: Sequence[str], rows: _Rows, batch: list[Row]) -> None:
-        """Test text against the shape of the first value; count the shapes where it does not hold."""
+    def _add_shapes(self, index: int, values: Sequence[str], rows: _Rows, batch: list[Row]) -> bool:
+        """Test text against the shape of the first value; count the shapes where it does not hold.
+
+        True when all have the one shape, and so are ASCII and of one length.
+        """
         column = self._columns[index]
         codec = self._shape_codecs[index]
         if codec is None and not column.shapes:
@@ -248,12 +296,13 @@ class _Scan:
                 if codec.shape not in column.shapes:
                     self._remember(column, SHAPE_KEY + codec.shape, rows.places()[0], values[0], batch)
                 column.shapes[codec.shape] += len(values)
-                return
+                return True
         for place, value in enumerate(values):
             shape = _exact_shape(value)
             if len(column.keys.get(SHAPE_KEY + shape, ())) < KEYS_KEPT:
                 self._remember(column, SHAPE_KEY + shape, rows.places()[place], value, batch)
             column.shapes[shape] += 1
+        return False
 
     def _remember(self, column: ColumnProfile, what: str, row: int, value: SqliteValue, batch: list[Row]) -> None:
         keys = column.keys.setdefault(what, [])
