@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,15 @@ class _Scan:
             present = [value for value in values if value is not None]
             column.nulls += len(values) - len(present)
             types.discard(type(None))
+        for storage_class in {_CLASS_OF[kind] for kind in types}:
+            if len(column.keys.get(storage_class, ())) < KEYS_KEPT:
+                of_class = (row for row, value in enumerate(values) if _CLASS_OF.get(type(value)) == storage_class)
+                for row in islice(of_class, KEYS_KEPT):
+                    self._remember(column, storage_class, row, values[row], batch)
         widest = 4
         for kind in types:
             these = present if len(types) == 1 else [value for value in present if type(value) is kind]
             rows = _Rows(values, kind)
-            if len(column.keys.get(_CLASS_OF[kind], ())) < KEYS_KEPT:
-                for row in rows.places()[:KEYS_KEPT]:
-                    self._remember(column, _CLASS_OF[kind], row, values[row], batch)
             widest = max(widest, self._add_uniform(index, kind, these, rows, batch))
             settled = len(types) == 1 and len(column.keys[_CLASS_OF[kind]]) >= KEYS_KEPT
             self._before[index] = kind if settled else None

@@ -1,0 +1,2 @@
+CREATE TABLE t(id INTEGER PRIMARY KEY, v, r REAL);
+INSERT INTO t VALUES(1, -0.0, -0.0), (2, 0.0, 0.0), (3, 1.5, 2.5);
