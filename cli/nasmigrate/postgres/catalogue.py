@@ -21,7 +21,6 @@ from nasmigrate.postgres.catalogue_read import (
     read_tables,
     user_objects,
 )
-from nasmigrate.schema.metadata import is_nullable, is_unique_constraint, primary_key_name
 from nasmigrate.schema.plan import Plan, PlanColumn, PlanForeignKey, PlanIndex, PlanTable
 
 __all__ = ["catalogue_facts", "compare_catalogue", "compare_facts", "user_objects"]
@@ -127,7 +126,7 @@ def _planned_objects(table: PlanTable, *, constraints: bool) -> _Objects:
     if not constraints:
         return objects
     if table.primary_key:
-        objects["primary key", primary_key_name(table)] = _list(table.primary_key)
+        objects["primary key", table.key_name] = _list(table.primary_key)
     for index in table.indexes:
         objects["index", index.name] = _planned_index(index)
     for key in table.foreign_keys:
@@ -171,7 +170,7 @@ def _planned_column(table: PlanTable, column: PlanColumn) -> str:
     collation = f" collate {_quoted(column.collation)}" if column.collation is not None else ""
     identity = _IDENTITY["d"] if column.identity else ""
     default = " default" if column.default_sql is not None and not column.identity else ""
-    null = "" if is_nullable(table, column) else " not null"
+    null = "" if table.is_nullable(column) else " not null"
     return f"{_format_type(column.pg_type)}{collation}{null}{identity}{default}"
 
 
@@ -197,7 +196,7 @@ def _planned_index(index: PlanIndex) -> str:
         (_quoted(term.column) if term.column is not None else "(expression)") + (" desc" if term.descending else "")
         for term in index.terms
     ]
-    kind = "unique constraint" if is_unique_constraint(index) else "unique index" if index.unique else "index"
+    kind = "unique constraint" if index.is_constraint else "unique index" if index.unique else "index"
     return f"{kind} on ({', '.join(terms)}){' where' if index.where is not None else ''}"
 
 

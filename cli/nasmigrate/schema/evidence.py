@@ -145,3 +145,11 @@ class TableProfile:
     def mean_row_bytes(self) -> float:
         """Mean payload of a row in bytes; 0.0 for an empty table."""
         return self.total_bytes / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphans:
+    """Rows of one foreign key whose parent is missing: how many, and up to five of their keys."""
+
+    count: int
+    keys: tuple[str, ...]

@@ -17,9 +17,6 @@ from sqlalchemy.types import TypeEngine
 from nasmigrate.core.errors import UnmappableColumn
 from nasmigrate.schema.plan import Plan, PlanColumn, PlanForeignKey, PlanIndex, PlanIndexTerm, PlanTable
 
-NAME_LIMIT = 63
-"""Bytes of a Postgres identifier: NAMEDATALEN - 1."""
-
 _TYPE = re.compile(r"([a-z ]+?)\s*(?:\((\d)\))?", re.ASCII)
 _READ_BY_TEXT = re.compile(r"(?<![:\w\\]):\w|\\:")
 """What `sqlalchemy.text` would change: a bind parameter, or an escaped colon."""
@@ -109,30 +106,6 @@ def term_text(term: PlanIndexTerm) -> str:
     return sql_text(f"({term.expression}){' DESC' if term.descending else ''}")
 
 
-def is_nullable(table: PlanTable, column: PlanColumn) -> bool:
-    """Whether the column may hold NULL; never within the primary key."""
-    return column.nullable and not column.identity and column.name not in table.primary_key
-
-
-def is_unique_constraint(index: PlanIndex) -> bool:
-    """Whether an index stands as UNIQUE constraint: those have plain ascending columns only."""
-    return (
-        index.unique
-        and index.constraint
-        and index.where is None
-        and all(term.column is not None and not term.descending for term in index.terms)
-    )
-
-
-def primary_key_name(table: PlanTable) -> str:
-    """Return the planned name of the primary key, else the one that Postgres would choose."""
-    if table.primary_key_name is not None:
-        return table.primary_key_name
-    suffix = "_pkey"
-    kept = table.name.encode()[: NAME_LIMIT - len(suffix)].decode(errors="ignore")
-    return f"{kept}{suffix}"
-
-
 def foreign_key_options(key: PlanForeignKey) -> dict[str, Any]:
     """Return the keyword arguments of a foreign key that are not the default."""
     options: dict[str, Any] = {}
@@ -150,9 +123,9 @@ def _table(metadata: sa.MetaData, table: PlanTable) -> sa.Table:
     items: list[SchemaItem] = []
     if table.primary_key:
         key = [columns[name] for name in table.primary_key]
-        items.append(sa.PrimaryKeyConstraint(*key, name=primary_key_name(table)))
+        items.append(sa.PrimaryKeyConstraint(*key, name=table.key_name))
     for index in table.indexes:
-        if is_unique_constraint(index):
+        if index.is_constraint:
             unique = [columns[term.column] for term in index.terms if term.column is not None]
             items.append(sa.UniqueConstraint(*unique, name=index.name))
         else:
@@ -172,7 +145,7 @@ def _column(table: PlanTable, column: PlanColumn) -> sa.Column[Any]:
         column_type(column),
         *([default] if isinstance(default, sa.Identity) else []),
         server_default=default if isinstance(default, sa.TextClause) else None,
-        nullable=is_nullable(table, column),
+        nullable=table.is_nullable(column),
         # Otherwise SQLAlchemy makes a SERIAL of an integer primary key.
         autoincrement=column.identity,
     )

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from nasmigrate.core.result import Document, Finding
 from nasmigrate.schema.codecs import Codec, build
+from nasmigrate.schema.names import fit
 
 PLAN_VERSION = 1
 
@@ -58,6 +59,16 @@ class PlanIndex(Document):
     terms: tuple[PlanIndexTerm, ...]
     where: str | None = None
     constraint: bool = False
+
+    @property
+    def is_constraint(self) -> bool:
+        """Whether it stands as UNIQUE constraint: those have plain ascending columns only."""
+        return (
+            self.unique
+            and self.constraint
+            and self.where is None
+            and all(term.column is not None and not term.descending for term in self.terms)
+        )
 
 
 class PlanForeignKey(Document):
@@ -108,6 +119,15 @@ class PlanTable(Document):
             if column.name == name:
                 return column
         raise KeyError(f"{self.name}.{name}")
+
+    def is_nullable(self, column: PlanColumn) -> bool:
+        """Whether the column may hold NULL; never within the primary key."""
+        return column.nullable and not column.identity and column.name not in self.primary_key
+
+    @property
+    def key_name(self) -> str:
+        """The planned name of the primary key, else one that follows from the table's."""
+        return self.primary_key_name or fit(f"{self.name}_pkey")
 
     @property
     def key_indices(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from nasmigrate.core.result import Finding, Severity
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.codecs.temporal import expression_shape
 from nasmigrate.schema.decide import decide
-from nasmigrate.schema.evidence import ColumnProfile, TableProfile
+from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile
 from nasmigrate.schema.expressions import (
     NotTranslated,
     Translated,
@@ -34,14 +34,6 @@ from nasmigrate.schema.value_findings import value_findings
 
 _LIST_LIMIT = 200
 """Characters of SQL a message quotes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphans:
-    """Rows of one foreign key whose parent is missing: how many, and up to five of their keys."""
-
-    count: int
-    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

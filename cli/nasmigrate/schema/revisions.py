@@ -21,10 +21,7 @@ from nasmigrate.schema.metadata import (
     column_type,
     default_text,
     foreign_key_options,
-    is_nullable,
-    is_unique_constraint,
     metadata_from_plan,
-    primary_key_name,
     quote_all_names,
     sql_text,
     term_text,
@@ -205,7 +202,7 @@ def _create_table(table: PlanTable) -> str:
             parts.append("sa.Identity(always=False)")
         elif column.default_sql is not None:
             parts.append(f"server_default={_text(default_text(column.default_sql))}")
-        parts.append(f"nullable={is_nullable(table, column)}")
+        parts.append(f"nullable={table.is_nullable(column)}")
         columns.append(f"sa.Column({', '.join(parts)})")
     return _call("op.create_table", repr(table.name), *columns, folded=True)
 
@@ -214,7 +211,7 @@ def _create_constraints(plan: Plan) -> Iterator[str]:
     for table in plan.tables:
         if table.primary_key:
             names = _names(table.primary_key)
-            yield _call("op.create_primary_key", repr(primary_key_name(table)), repr(table.name), names)
+            yield _call("op.create_primary_key", repr(table.key_name), repr(table.name), names)
     for table in plan.tables:
         for index in table.indexes:
             yield _create_index(table, index)
@@ -236,17 +233,17 @@ def _drop_constraints(plan: Plan) -> Iterator[str]:
             yield _drop_constraint(check.name, table, "check")
     for table in reversed(plan.tables):
         for index in reversed(table.indexes):
-            if is_unique_constraint(index):
+            if index.is_constraint:
                 yield _drop_constraint(index.name, table, "unique")
             else:
                 yield _call("op.drop_index", repr(index.name), f"table_name={table.name!r}")
     for table in reversed(plan.tables):
         if table.primary_key:
-            yield _drop_constraint(primary_key_name(table), table, "primary")
+            yield _drop_constraint(table.key_name, table, "primary")
 
 
 def _create_index(table: PlanTable, index: PlanIndex) -> str:
-    if is_unique_constraint(index):
+    if index.is_constraint:
         names = _names([term.column for term in index.terms if term.column is not None])
         return _call("op.create_unique_constraint", repr(index.name), repr(table.name), names)
     terms = []

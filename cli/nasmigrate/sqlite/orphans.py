@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 import apsw
 
-from nasmigrate.schema.evidence import KEYS_KEPT
+from nasmigrate.schema.evidence import KEYS_KEPT, Orphans
 from nasmigrate.schema.model import ForeignKey, SourceSchema, Table
-from nasmigrate.schema.planner import Orphans
 from nasmigrate.sqlite.quoting import quote_ident
 
 

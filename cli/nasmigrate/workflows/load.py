@@ -23,10 +23,8 @@ from nasmigrate.postgres.control import (
     set_state,
 )
 from nasmigrate.postgres.finish import analyze, set_sequences
-from nasmigrate.postgres.migrate import upgrade
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
-from nasmigrate.schema.revisions import render_revisions
 from nasmigrate.transfer.engine import CopyJob, Limits, TableCopied
 from nasmigrate.transfer.native import NativeEngine
 from nasmigrate.workflows.prepare import Prepared, column_settings
@@ -126,6 +124,9 @@ def load(
         PreflightError: the target is not empty, or not fit.
         ResumeMismatch: the ledger belongs to another plan.
     """
+    from nasmigrate.postgres.migrate import upgrade
+    from nasmigrate.schema.revisions import render_revisions
+
     plan = prepared.plan
     with connected(conninfo, purpose="nasmigrate") as connection:
         with run.phase("target", display):

@@ -15,8 +15,6 @@ from nasmigrate.schema.evidence import TableProfile, merged
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.parts import SPREAD_BYTES, SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
-from nasmigrate.schema.planner import PlanInput, make_plan
-from nasmigrate.schema.revisions import write_revisions
 from nasmigrate.sqlite.inspect import inspect
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
@@ -77,8 +75,9 @@ def take_source(run: Run, path: Path) -> Source:
         path = check_file(path)
         state = file_state(path)
         if state[0][1] >= SPREAD_BYTES:
-            # The snapshot keeps one core busy; meanwhile the others get ready.
+            # The snapshot keeps one core busy, mostly outside Python; meanwhile the rest gets ready.
             run.pool.warm(("nasmigrate.sqlite.profile", "nasmigrate.transfer.native"))
+            run.preload(("nasmigrate.schema.planner", "nasmigrate.schema.revisions", "nasmigrate.postgres.migrate"))
         snapshot = take_snapshot(
             path, run.directory.path(SNAPSHOT), busy_timeout=run.context.config.source.busy_timeout
         )
@@ -121,6 +120,8 @@ def make(run: Run, source: Source) -> Prepared:
     Raises:
         SchemaError: something cannot be carried as asked.
     """
+    from nasmigrate.schema.planner import PlanInput, make_plan
+
     config = run.context.config
     forced = {name: section.type for name, section in config.columns.items() if section.type is not None}
     order = [table.name for table in source.schema.tables]
@@ -217,6 +218,8 @@ def revisions_directory(run: Run, plan: Plan, *, publish: bool) -> Path:
     In a folder with `nasmigrate.toml` they go to its migrations folder, to be reviewed and kept; otherwise, or
     when `publish` is False, into the run directory.
     """
+    from nasmigrate.schema.revisions import write_revisions
+
     config = run.context.config
     folder = run.context.base / config.migrations.directory if publish else run.directory.root / "migrations"
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)

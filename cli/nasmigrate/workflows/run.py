@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
+from threading import Thread
 
 from nasmigrate import __version__
 from nasmigrate.core.context import Context
@@ -48,6 +50,17 @@ class Run:
     def seconds_of(self, name: str) -> float:
         """Seconds of all phases of that name."""
         return sum(seconds for phase, seconds in self.timeline if phase == name)
+
+    @staticmethod
+    def preload(modules: Sequence[str]) -> None:
+        """Import modules that a later phase needs, in a thread beside this one; what fails there fails again later."""
+
+        def load() -> None:
+            with suppress(Exception):
+                for module in modules:
+                    import_module(module)
+
+        Thread(target=load, name="preload", daemon=True).start()
 
     @property
     def elapsed(self) -> float:
