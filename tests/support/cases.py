@@ -98,3 +98,47 @@ def build(name: str, path: Path) -> None:
 def index() -> Mapping[str, Mapping[str, Any]]:
     """tests/cases/index.toml: T-row -> owner, title, outcome, and the case or test that shows it."""
     return tomllib.loads((CASES / "index.toml").read_text(encoding="utf-8"))
+
+
+def shown_by() -> dict[str, list[str]]:
+    """T-row -> the case folders that show it."""
+    found: dict[str, list[str]] = {}
+    for name in names():
+        for trap in load(name).traps:
+            found.setdefault(trap, []).append(name)
+    return found
+
+
+def catalogue_page() -> str:
+    """docs/traps.md: every trap, what other tools make of it, what we owe, and where that is shown."""
+    cases = shown_by()
+    rows = {trap: row for trap, row in index().items() if trap != "pending"}
+    done = sum(1 for trap, row in rows.items() if cases.get(trap) or row.get("test"))
+    lines = [
+        "# Traps between SQLite and Postgres\n",
+        "What goes wrong when an application's SQLite file becomes a Postgres database, and what nasmigrate owes in",
+        f"each case. {done} of {len(rows)} rows are shown by a case or a test: a case is a folder of",
+        "[tests/cases](../tests/cases) with the source and all that must come out.\n",
+        "Other tools where measured: PL = pgloader 3.6.9, DK = DuckDB 1.5.5, CR = credativ-pg-migrator 0.16.0; a",
+        "dagger marks what was read in the source and not run (PL4 = pgloader v4, FE = pgferry, SQ = sequel -C,",
+        "BI = pgsqlite). Findings have a severity: N note, W type widened, D decision, R refused with that exit code.",
+    ]
+    section = ""
+    for trap, row in rows.items():
+        if row["section"] != section:
+            section = row["section"]
+            lines += [f"\n## {section}\n", "| | trap | other tools | nasmigrate | shown by |", "|--|--|--|--|--|"]
+        shown = [f"[{name}](../tests/cases/{name})" for name in cases.get(trap, [])]
+        if row.get("test"):
+            shown.append(f"`{row['test']}`")
+        cells = [trap, row["trap"], row.get("tools", ""), row["outcome"], "<br>".join(shown) or "*not yet*"]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines.append("\n## The cases\n")
+    for name in names():
+        case = load(name)
+        lines += [f"### {case.title}\n", f"`{name}`, exit {case.exit}. {case.why}\n"]
+        for finding in case.findings:
+            lines.append(f"- {finding.severity}: `{finding.code}` at `{finding.where}`")
+        if case.findings:
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"

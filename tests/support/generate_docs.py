@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import click
+from support.cases import catalogue_page
 from support.mutations import limits_page
 
 from nasmigrate.commands._group import SUBCOMMANDS, cli
@@ -99,6 +100,7 @@ def pages() -> dict[str, str]:
     found["config.md"] = config_page()
     found["exit-codes.md"] = exit_code_page()
     found["verification-limits.md"] = limits_page()
+    found["traps.md"] = GENERATED + catalogue_page()
     for name, schema in (
         ("config", config_schema()),
         ("result", Result.model_json_schema()),
