@@ -78,6 +78,8 @@ def send(codec: str, value: object) -> bytes:
         number = value
         if codec == "bigint":
             return struct.pack(">q", number)
+        if codec == "moment":
+            return struct.pack(">q", number - 946_684_800_000_000)
         if codec == "boolean":
             return struct.pack(">b", number)
         return numeric(Decimal(number)) if codec == "numeric" else str(number).encode()
@@ -89,8 +91,12 @@ def send(codec: str, value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     assert isinstance(value, str)
-    if codec in ("text", "bytea"):
+    if codec in ("text", "bytea", "json"):
         return value.encode()
+    if codec == "jsonb":
+        return b"\x01" + value.encode()
+    if codec == "uuid":
+        return bytes.fromhex(value.replace("-", ""))
     days, clock, shift = moment(value)
     if codec == "date":
         return struct.pack(">i", days)
@@ -100,7 +106,7 @@ def send(codec: str, value: object) -> bytes:
     return struct.pack(">q", days * 86_400_000_000 + clock - shift)
 
 
-VARIABLE = {"text", "bytea", "numeric"}
+VARIABLE = {"text", "bytea", "numeric", "json", "jsonb"}
 
 # -- digests ------------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from nasmigrate.schema.codecs import RawText, SqliteValue
-from nasmigrate.schema.evidence import TableProfile
+from nasmigrate.schema.codecs import TESTS, RawText, SqliteValue
+from nasmigrate.schema.evidence import ColumnAsk, TableProfile
 from nasmigrate.schema.model import Column, Table
 from nasmigrate.sqlite.profile import _Scan
 
@@ -48,7 +48,7 @@ def profiled(values: Sequence[SqliteValue], cuts: Sequence[int]) -> TableProfile
         primary_key=("id",),
         rowid_alias="id",
     )
-    scan = _Scan(table, frozenset({"c"}))
+    scan = _Scan(table, {"c": ColumnAsk(tests=tuple(TESTS))})
     edges = [0, *sorted(set(cuts)), len(values)]
     for start, end in pairwise(edges):
         if start < end:

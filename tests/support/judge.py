@@ -126,7 +126,7 @@ def _from_stored(column: _Column, value: Stored) -> Hashable:
         return _moment(what.decode())
     if kind == "text" and column.pg_type in ("text", "json", "jsonb", "uuid"):
         return what
-    return what if kind == "blob" and column.pg_type == "bytea" else None
+    return what if column.pg_type == "bytea" else None
 
 
 def _same_moment(text: str, value: Stored) -> bool:
@@ -316,6 +316,8 @@ def _match(
             stored
         )
     missing: Counter[str] = Counter()
+    # Bytes say nothing of their class: without originals, all of a column must be of one.
+    bare: dict[str, set[str]] = defaultdict(set)
     for row in right:
         texts = [row[p][0] for p in plain]
         try:
@@ -330,10 +332,16 @@ def _match(
             if all(_means(columns[p], *_cell(row[p], stored[p])) for p in range(len(columns)) if p not in plain):
                 del candidates[place]
                 verdict.values += len(columns)
+                for column, cell, value in zip(columns, row, stored, strict=True):
+                    if column.pg_type == "bytea" and cell[1] is None and value[1] is not None:
+                        bare[column.name].add(value[0])
                 break
         else:
             missing[f"{table}: only in Postgres: {row}"] += 1
     verdict.differences += list(missing)
+    verdict.differences += [
+        f"{table}.{name}: {kinds} without originals" for name, kinds in bare.items() if len(kinds) > 1
+    ]
     verdict.differences += [f"{table}: only in SQLite: {row}" for rows in waiting.values() for row in rows]
 
 

@@ -30,7 +30,7 @@ RULES = (
     "uuid-canonical",
     "zero-date-as-null",
 )
-AVAILABLE_RULES: tuple[str, ...] = ()
+AVAILABLE_RULES: tuple[str, ...] = tuple(name for name in RULES if not name.startswith(("orphans=", "fold-names")))
 
 _SIZE = re.compile(r"(\d+)\s*(B|kB|KiB|MB|MiB|GB|GiB)?")
 _UNITS = {

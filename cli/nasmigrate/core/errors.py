@@ -4,6 +4,7 @@ NasmigrateError                         code
 ├─ UsageProblem                          2   a bad combination found after parsing
 ├─ ConfigError                           5   file, environment or value
 ├─ PreflightError                        6   anything found before the first write
+│   └─ TargetNotEmpty, RuleRefused
 ├─ SchemaError                           6   the schema cannot be carried as asked
 │   ├─ UnmappableColumn
 │   ├─ IdentifierClash
@@ -135,6 +136,12 @@ class TargetNotEmpty(PreflightError):
     """The target database already holds objects; nothing was touched."""
 
     code = "NM0602"
+
+
+class RuleRefused(PreflightError):
+    """A mapping rule cannot be applied: a value of its column is outside, or it does not go with other settings."""
+
+    code = "NM0603"
 
 
 class SchemaError(NasmigrateError):

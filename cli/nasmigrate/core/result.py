@@ -26,7 +26,8 @@ class Finding(Document):
     """Something the reader must know about one object of the source.
 
     `keys` holds up to five row keys as text; `samples` the values belonging to them, already masked
-    unless `--show-values` was given. `accept` is the TOML line that answers a widened or decision finding.
+    unless `--show-values` was given. `accept` is the TOML line that answers a widened or decision finding; `rule` is
+    the TOML that answers it by a mapping rule instead, where there is one.
     """
 
     code: str
@@ -39,6 +40,7 @@ class Finding(Document):
     keys: tuple[str, ...] = ()
     samples: tuple[str, ...] = ()
     accept: str | None = None
+    rule: str | None = None
     accepted: bool = False
 
     @property

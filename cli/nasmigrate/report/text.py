@@ -208,9 +208,13 @@ def _finding(page: _Page, finding: Finding) -> None:
         page.write(", ".join(finding.keys), first="      keys    ")
     if finding.samples:
         page.write(", ".join(finding.samples), first="      values  ")
-    if accept := reading.accept_line(finding):
+    accept = reading.accept_line(finding)
+    if accept:
         page.lines.append("      to accept it, in nasmigrate.toml under [plan]:")
         page.lines += [f"        {line}" for line in toml_lines(accept)]
+    if finding.rule:
+        page.lines.append(f"      to answer it by a rule{' instead' if accept else ''}, in nasmigrate.toml:")
+        page.lines += [f"        {line}" for line in toml_lines(finding.rule)]
 
 
 def _differences(page: _Page, result: Result) -> None:

@@ -10,21 +10,63 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nasmigrate.schema.codecs import SqliteValue
+from nasmigrate.schema.codecs.shapes import SHAPE_TEST, is_shape
 
 KEYS_KEPT = 5
 """Row keys kept per storage class and per oddity."""
-NO_SHAPE = "other"
-"""Counts text that is no date or time we know."""
-SHAPE_KEY = "shape "
-"""Prefix under which the keys of each shape are kept."""
+
+
+def label_key(test: str, label: str) -> str:
+    """The name under which the keys of a label are kept."""
+    return f"{test} {label}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnAsk:
+    """What a profile is asked of one column beside what it says of all: names of tests of text, and of rules."""
+
+    tests: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+OUTSIDE_KEY = "outside the rules"
+"""Under which the keys of values that no rule takes are kept."""
+
+
+def rule_key(name: str) -> str:
+    """The name under which the keys of values that a rule changed are kept."""
+    return f"rule {name}"
+
+
+@dataclass(slots=True, kw_only=True)
+class RuleEvidence:
+    """What the rules of a column did to its values.
+
+    Attributes:
+        taken: values that each rule changed.
+        outside: values that no rule takes, though the rules lead to a type that cannot hold them.
+        forms: (rule, form) -> values that became moments, by the form in which they are stored.
+    """
+
+    taken: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
+    forms: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def merge(self, other: RuleEvidence) -> None:
+        """Take in what another part of the same table holds."""
+        self.taken.update(other.taken)
+        self.outside += other.outside
+        self.forms.update(other.forms)
 
 
 @dataclass(slots=True, kw_only=True)
 class ColumnProfile:
     """What one column holds. Counts are values; lengths are bytes.
 
-    `shapes` counts the date/time shapes of its text, where they were looked for. `keys` holds up to five row
-    keys per storage class, and per oddity such as 'nul'; `samples` the values that belong to them.
+    With rules, it is about the values as the rules leave them; `rules` says what they did. `odd` counts the oddities
+    that `schema.oddities` names; `labels` counts, for each test of text that was run, what it said of the values.
+    `keys` holds up to five row keys per storage class, per label, per rule, and per oddity such as 'nul'; `samples`
+    the values that belong to them.
     """
 
     name: str
@@ -42,9 +84,16 @@ class ColumnProfile:
     total_bytes: int = 0
     nul_texts: int = 0
     raw_texts: int = 0
-    shapes: Counter[str] = field(default_factory=Counter)
+    odd: Counter[str] = field(default_factory=Counter)
+    labels: dict[str, Counter[str]] = field(default_factory=dict)
+    rules: RuleEvidence | None = None
     keys: dict[str, list[str]] = field(default_factory=dict)
     samples: dict[str, list[SqliteValue]] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> Counter[str]:
+        """Counts of the date/time shapes of the column's text, empty where they were not looked for."""
+        return self.labels.get(SHAPE_TEST, Counter())
 
     @property
     def shape(self) -> str | None:
@@ -52,17 +101,22 @@ class ColumnProfile:
         if len(self.shapes) != 1:
             return None
         (shape,) = self.shapes
-        return None if shape == NO_SHAPE else shape
+        return shape if is_shape(shape) else None
 
     def keys_of(self, what: str) -> tuple[list[str], list[SqliteValue]]:
-        """Row keys and values for an oddity; 'shape' = the text outside the most frequent shape."""
-        if what != "shape":
-            return self.keys.get(what, []), self.samples.get(what, [])
-        keys: list[str] = []
-        values: list[SqliteValue] = []
-        for shape, _ in self.shapes.most_common()[1:] or self.shapes.most_common():
-            keys += self.keys.get(SHAPE_KEY + shape, [])
-            values += self.samples.get(SHAPE_KEY + shape, [])
+        """Row keys and values for an oddity.
+
+        'shape' = the text outside the most frequent shape; 'mixed' = the values outside the most frequent class.
+        """
+        if what == "mixed":
+            names = list(self.classes)[1:]
+        elif what == "shape":
+            shapes = [label for label, _ in self.shapes.most_common() if is_shape(label)]
+            names = [label_key(SHAPE_TEST, label) for label in shapes[1:]]
+        else:
+            names = [what]
+        keys = [key for name in names for key in self.keys.get(name, [])]
+        values = [value for name in names for value in self.samples.get(name, [])]
         return keys[:KEYS_KEPT], values[:KEYS_KEPT]
 
     def merge(self, other: ColumnProfile) -> None:
@@ -74,7 +128,12 @@ class ColumnProfile:
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.max_bytes = max(self.max_bytes, other.max_bytes)
-        self.shapes += other.shapes
+        self.odd.update(other.odd)
+        for test, labels in other.labels.items():
+            self.labels.setdefault(test, Counter()).update(labels)
+        if other.rules is not None:
+            self.rules = self.rules or RuleEvidence()
+            self.rules.merge(other.rules)
         for what, keys in other.keys.items():
             room = KEYS_KEPT - len(self.keys.setdefault(what, []))
             self.keys[what] += keys[:room]

@@ -51,6 +51,9 @@ def column_type(column: PlanColumn) -> TypeEngine[Any]:
         "bigint": postgresql.BIGINT,
         "boolean": postgresql.BOOLEAN,
         "bytea": postgresql.BYTEA,
+        "json": postgresql.JSON,
+        "jsonb": postgresql.JSONB,
+        "uuid": postgresql.UUID,
         "date": postgresql.DATE,
         "double precision": postgresql.DOUBLE_PRECISION,
         "numeric": postgresql.NUMERIC,
@@ -67,6 +70,18 @@ def column_type(column: PlanColumn) -> TypeEngine[Any]:
         case "timestamptz":
             return postgresql.TIMESTAMP(timezone=True, precision=precision)
     raise UnmappableColumn(f"column {column.name}: no revision can be written for type {column.pg_type}")
+
+
+def type_code(column: PlanColumn) -> str:
+    """The Python that makes a column's type, for a revision.
+
+    Raises:
+        UnmappableColumn: as column_type.
+    """
+    found = column_type(column)
+    # The repr of the JSON types names a class that a revision does not import, for a default that it need not state.
+    code = f"{type(found).__name__}()" if isinstance(found, postgresql.JSON) else repr(found)
+    return f"postgresql.{code}"
 
 
 class _EveryWord(set[str]):

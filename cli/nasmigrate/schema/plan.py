@@ -15,6 +15,7 @@ from pydantic import Field
 from nasmigrate.core.result import Document, Finding
 from nasmigrate.schema.codecs import Codec, build
 from nasmigrate.schema.names import fit
+from nasmigrate.schema.rules.codec import Ruled
 
 PLAN_VERSION = 1
 
@@ -22,14 +23,16 @@ PLAN_VERSION = 1
 class PlanColumn(Document):
     """One column of the target.
 
-    `pg_type` is what DDL writes. `generated` columns of the source stand as plain columns that hold the computed
-    values (the finding GENERATED_FROZEN says so).
+    `pg_type` is what DDL writes. `rules` are the mapping rules that its values go through before the codec.
+    `generated` columns of the source stand as plain columns that hold the computed values (the finding
+    GENERATED_FROZEN says so).
     """
 
     name: str
     declared_type: str
     codec: str
     parameters: dict[str, str | int] = Field(default_factory=dict)
+    rules: tuple[str, ...] = ()
     pg_type: str
     collation: str | None = None
     nullable: bool = True
@@ -39,8 +42,9 @@ class PlanColumn(Document):
     raw_text: bool = False
 
     def build_codec(self) -> Codec:
-        """The codec that encodes and decodes this column."""
-        return build(self.codec, self.parameters)
+        """The codec that encodes and decodes this column, behind its rules if there are any."""
+        codec = build(self.codec, self.parameters)
+        return Ruled(codec, self.rules) if self.rules else codec
 
 
 class PlanIndexTerm(Document):

@@ -18,13 +18,13 @@ from sqlalchemy.schema import AddConstraint
 
 from nasmigrate.core.errors import RevisionConflict, SchemaError
 from nasmigrate.schema.metadata import (
-    column_type,
     default_text,
     foreign_key_options,
     metadata_from_plan,
     quote_all_names,
     sql_text,
     term_text,
+    type_code,
 )
 from nasmigrate.schema.plan import Plan, PlanForeignKey, PlanIndex, PlanTable
 
@@ -197,7 +197,7 @@ def _call(function: str, *arguments: str, folded: bool = False) -> str:
 def _create_table(table: PlanTable) -> str:
     columns = []
     for column in table.columns:
-        parts = [repr(column.name), f"postgresql.{column_type(column)!r}"]
+        parts = [repr(column.name), type_code(column)]
         if column.identity:
             parts.append("sa.Identity(always=False)")
         elif column.default_sql is not None:

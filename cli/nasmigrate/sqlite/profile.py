@@ -7,7 +7,8 @@ row keys per storage class), and becomes part of plan.json.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -16,11 +17,13 @@ from typing import Any
 
 import apsw
 import numpy as np
+import numpy.typing as npt
 
-from nasmigrate.schema.codecs import Misfit, RawText, SqliteValue
-from nasmigrate.schema.codecs.temporal import codec_of_shape, shape_of
-from nasmigrate.schema.evidence import KEYS_KEPT, NO_SHAPE, SHAPE_KEY, ColumnProfile, TableProfile
+from nasmigrate.schema.codecs import TESTS, RawText, SqliteValue, TextTest
+from nasmigrate.schema.evidence import KEYS_KEPT, ColumnAsk, ColumnProfile, TableProfile, label_key
 from nasmigrate.schema.model import Table
+from nasmigrate.schema.oddities import watch_of
+from nasmigrate.schema.rules.scan import RuleScan
 from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.sqlite.quoting import quote_ident
 from nasmigrate.sqlite.read import BATCH_BYTES, BATCH_ROWS, KeyRange, Row, Selection, read
@@ -31,7 +34,7 @@ def profile_part(
     table: Table,
     *,
     encoding: str,
-    shaped: frozenset[str],
+    asks: Mapping[str, ColumnAsk],
     bounds: KeyRange | None = None,
 ) -> TableProfile:
     """Read a table once, or a part of its key space, and say what is in it.
@@ -40,14 +43,14 @@ def profile_part(
         connection: a snapshot.
         table: as inspected.
         encoding: the file's text encoding, as `PRAGMA encoding` gives it.
-        shaped: the columns whose text is to be tested for a date/time shape.
+        asks: what is asked of single columns, by name, beside what is asked of all.
         bounds: the part, for a table with a rowid alias; None = all of it.
     """
     names = tuple(column.name for column in table.columns)
     raw_text: frozenset[str] = frozenset()
     max_row_bytes = SMALL_ROW
     while True:
-        scan = _Scan(table, shaped)
+        scan = _Scan(table, asks)
         selection = Selection(
             table=table.name,
             columns=names,
@@ -79,7 +82,7 @@ class ProfileTask:
 
     table: Table
     encoding: str
-    shaped: frozenset[str]
+    asks: Mapping[str, ColumnAsk]
     bounds: KeyRange
 
 
@@ -92,7 +95,7 @@ def open_profiler(snapshot: Path) -> Iterator[apsw.Connection]:
 
 def run_profile(connection: apsw.Connection, task: ProfileTask) -> TableProfile:
     """Do one task."""
-    return profile_part(connection, task.table, encoding=task.encoding, shaped=task.shaped, bounds=task.bounds)
+    return profile_part(connection, task.table, encoding=task.encoding, asks=task.asks, bounds=task.bounds)
 
 
 def key_bounds(connection: apsw.Connection, table: Table) -> tuple[int, int] | None:
@@ -148,12 +151,14 @@ class _Rows:
 class _Scan:
     """The state of one scan."""
 
-    def __init__(self, table: Table, shaped: frozenset[str]) -> None:
+    def __init__(self, table: Table, asks: Mapping[str, ColumnAsk]) -> None:
         self.rows = 0
         self._table = table
         self._columns = [ColumnProfile(name=column.name) for column in table.columns]
-        self._wants_shape = [column.name in shaped for column in table.columns]
-        self._shape_codecs: list[Any] = [None] * len(table.columns)
+        asked = [asks.get(column.name, ColumnAsk()) for column in table.columns]
+        self._tests: list[list[TextTest]] = [[TESTS[name]() for name in ask.tests] for ask in asked]
+        self._watches = [watch_of(column) for column in table.columns]
+        self._ruled = [RuleScan(ask.rules) if ask.rules else None for ask in asked]
         self._before: list[type | None] = [None] * len(table.columns)
         names = [column.name for column in table.columns]
         self._key = [names.index(name) for name in table.primary_key]
@@ -168,6 +173,17 @@ class _Scan:
 
     def _add_column(self, index: int, values: Sequence[SqliteValue], batch: list[Row]) -> int:
         """Take in one column of a batch; returns an upper bound of its bytes in one row."""
+        ruled = self._ruled[index]
+        if ruled is None:
+            return self._add_values(index, values, batch)
+        scanned = ruled.add(self._columns[index], values)
+        for what, row in scanned.marks:
+            self._remember(self._columns[index], what, row, values[row], batch)
+        if scanned.values is None:
+            return scanned.widest
+        return max(scanned.widest, self._add_values(index, scanned.values, batch))
+
+    def _add_values(self, index: int, values: Sequence[SqliteValue], batch: list[Row]) -> int:
         known = self._add_as_before(index, values, batch)
         if known is not None:
             return known
@@ -207,7 +223,7 @@ class _Scan:
         try:
             if kind is int:
                 array = np.frombuffer(struct.pack(f"{len(present)}q", *present), dtype=np.int64)
-                widest = self._add_integers(column, int(array.min()), int(array.max()), len(present))
+                widest = self._add_integers(index, array, present, _Rows(values, int), batch)
             else:
                 joined = "".join(present)
                 widest = self._add_text(index, present, joined, _Rows(values, str), batch)
@@ -216,13 +232,18 @@ class _Scan:
         column.nulls += len(values) - len(present)
         return widest
 
-    @staticmethod
-    def _add_integers(column: ColumnProfile, low: int, high: int, count: int) -> int:
+    def _add_integers(
+        self, index: int, array: npt.NDArray[np.int64], values: Sequence[int], rows: _Rows, batch: list[Row]
+    ) -> int:
+        column = self._columns[index]
+        low, high = int(array.min()), int(array.max())
         if not column.integers:
             column.integer_min, column.integer_max = low, high
         column.integer_min, column.integer_max = min(low, column.integer_min), max(high, column.integer_max)
-        column.integers += count
-        column.total_bytes += 8 * count
+        column.integers += len(values)
+        column.total_bytes += 8 * len(values)
+        for what, least, most in self._watches[index].integers(low, high):
+            self._odd(column, what, np.flatnonzero((array < least) | (array > most)).tolist(), values, rows, batch)
         return 12
 
     def _add_uniform(self, index: int, kind: type, values: Sequence[Any], rows: _Rows, batch: list[Row]) -> int:
@@ -230,7 +251,7 @@ class _Scan:
         column = self._columns[index]
         count = len(values)
         if kind is int:
-            return self._add_integers(column, min(values), max(values), count)
+            return self._add_integers(index, np.fromiter(values, dtype=np.int64, count=count), values, rows, batch)
         if kind is float:
             array = np.fromiter(values, dtype=np.float64, count=count)
             column.reals += count
@@ -239,6 +260,8 @@ class _Scan:
             column.infinities += count - int(finite.sum())
             column.integral_reals += int((array[finite] == np.floor(array[finite])).sum())
             column.negative_zeros += int(((array == 0) & np.signbit(array)).sum())
+            for what, where in self._watches[index].reals(array):
+                self._odd(column, what, np.flatnonzero(where).tolist(), values, rows, batch)
             return 12
         if kind is str:
             return self._add_text(index, values, "".join(values), rows, batch)
@@ -250,8 +273,7 @@ class _Scan:
         if kind is RawText:
             column.texts += len(values)
             column.raw_texts += len(values)
-            for place, value in enumerate(values):
-                self._remember(column, "raw", rows.places()[place], value, batch)
+            self._keep(column, "raw", range(len(values)), values, rows, batch)
         else:
             column.blobs += len(values)
         longest = max(map(len, values))
@@ -262,50 +284,67 @@ class _Scan:
     def _add_text(self, index: int, values: Sequence[str], joined: str, rows: _Rows, batch: list[Row]) -> int:
         """Text that is valid; `joined` is all of it."""
         column = self._columns[index]
-        one_shape = self._wants_shape[index] and self._add_shapes(index, values, rows, batch)
-        if one_shape:
-            longest = total = len(values[0])
-            total *= len(values)
-        elif joined.isascii():
+        for test in self._tests[index]:
+            self._add_labels(column, test, values, rows, batch)
+        if joined.isascii():
             longest, total = max(map(len, values)), len(joined)
         else:
             longest, total = max(map(len, map(str.encode, values))), len(joined.encode())
         if "\x00" in joined:
-            for place, value in enumerate(values):
-                if "\x00" in value:
-                    column.nul_texts += 1
-                    self._remember(column, "nul", rows.places()[place], value, batch)
+            places = [place for place, value in enumerate(values) if "\x00" in value]
+            column.nul_texts += len(places)
+            self._keep(column, "nul", places, values, rows, batch)
+        for what, places in self._watches[index].texts(values, joined, longest):
+            self._odd(column, what, places, values, rows, batch)
         column.texts += len(values)
         column.max_bytes = max(column.max_bytes, longest)
         column.total_bytes += total
         return longest + 4
 
-    def _add_shapes(self, index: int, values: Sequence[str], rows: _Rows, batch: list[Row]) -> bool:
-        """Test text against the shape of the first value; count the shapes where it does not hold.
-
-        True when all have the one shape, and so are ASCII and of one length.
-        """
-        column = self._columns[index]
-        codec = self._shape_codecs[index]
-        if codec is None and not column.shapes:
-            shape = shape_of(values[0])
-            codec = self._shape_codecs[index] = codec_of_shape(shape)(shape) if shape else None
-        if codec is not None:
-            try:
-                codec.encode_native(values)
-            except Misfit:
-                pass
-            else:
-                if codec.shape not in column.shapes:
-                    self._remember(column, SHAPE_KEY + codec.shape, rows.places()[0], values[0], batch)
-                column.shapes[codec.shape] += len(values)
-                return True
+    def _add_labels(
+        self, column: ColumnProfile, test: TextTest, values: Sequence[str], rows: _Rows, batch: list[Row]
+    ) -> None:
+        """Run a test over text; value by value where they do not all have one label."""
+        labels = column.labels.setdefault(test.name, Counter())
+        common = test.all_of(values)
+        if common is not None:
+            self._keep(column, label_key(test.name, common), range(len(values)), values, rows, batch)
+            labels[common] += len(values)
+            return
         for place, value in enumerate(values):
-            shape = _exact_shape(value)
-            if len(column.keys.get(SHAPE_KEY + shape, ())) < KEYS_KEPT:
-                self._remember(column, SHAPE_KEY + shape, rows.places()[place], value, batch)
-            column.shapes[shape] += 1
-        return False
+            label = test.one(value)
+            key = label_key(test.name, label)
+            if len(column.keys.get(key, ())) < KEYS_KEPT:
+                self._remember(column, key, rows.places()[place], value, batch)
+            labels[label] += 1
+
+    def _odd(
+        self,
+        column: ColumnProfile,
+        what: str,
+        places: Sequence[int],
+        values: Sequence[Any],
+        rows: _Rows,
+        batch: list[Row],
+    ) -> None:
+        """Count an oddity; `places` are indices of `values`."""
+        column.odd[what] += len(places)
+        self._keep(column, what, places, values, rows, batch)
+
+    def _keep(
+        self,
+        column: ColumnProfile,
+        what: str,
+        places: Sequence[int],
+        values: Sequence[Any],
+        rows: _Rows,
+        batch: list[Row],
+    ) -> None:
+        """Remember the first few of some values, as long as there is room."""
+        if len(column.keys.get(what, ())) < KEYS_KEPT:
+            in_batch = rows.places()
+            for place in places[:KEYS_KEPT]:
+                self._remember(column, what, in_batch[place], values[place], batch)
 
     def _remember(self, column: ColumnProfile, what: str, row: int, value: SqliteValue, batch: list[Row]) -> None:
         keys = column.keys.setdefault(what, [])
@@ -334,15 +373,3 @@ class _Scan:
 
 
 _CLASS_OF: dict[type, str] = {int: "integer", float: "real", str: "text", bytes: "blob", RawText: "text"}
-
-
-def _exact_shape(text: str) -> str:
-    """The shape of one value whose fields are in range too, or 'other'."""
-    shape = shape_of(text)
-    if shape is None:
-        return NO_SHAPE
-    try:
-        codec_of_shape(shape)(shape).encode_native([text])
-    except Misfit:
-        return NO_SHAPE
-    return shape

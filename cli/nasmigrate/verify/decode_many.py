@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nasmigrate.schema.codecs import BigInt, Boolean, Bytea, Codec, Date, Double, SqliteValue, Text, Timestamp
+from nasmigrate.schema.rules.codec import Ruled
 
 Raw = bytes | None
 ColumnDecoder = Callable[[Sequence[Raw]], list[SqliteValue]]
@@ -42,6 +43,9 @@ def column_decoder(codec: Codec) -> ColumnDecoder:
 
     Values the codec refuses come as the text of `outside`.
     """
+    if isinstance(codec, Ruled):
+        # Rules work on the way to Postgres; the way back is that of the codec behind them, and the originals'.
+        codec = codec.inner
     match codec:
         case BigInt():
             return _fixed(codec, ">i8")

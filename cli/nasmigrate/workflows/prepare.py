@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nasmigrate.core.config_model import Config
-from nasmigrate.schema.decide import wants_shape
-from nasmigrate.schema.evidence import TableProfile, merged
+from nasmigrate.schema.asks import column_asks
+from nasmigrate.schema.evidence import ColumnAsk, TableProfile, merged
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.parts import SPREAD_BYTES, SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
@@ -119,15 +119,18 @@ def make(run: Run, source: Source) -> Prepared:
 
     Raises:
         SchemaError: something cannot be carried as asked.
+        RuleRefused: a value of a column is outside the rules of the column.
     """
     from nasmigrate.schema.planner import PlanInput, make_plan
 
     config = run.context.config
     forced = {name: section.type for name, section in config.columns.items() if section.type is not None}
+    rules = {name: section.rule for name, section in config.columns.items() if section.rule}
+    asks = column_asks(source.schema, forced, rules)
     order = [table.name for table in source.schema.tables]
     with run.phase("profile"):
         started = time.perf_counter()
-        profiles = _profile(run, source, forced, run.meter("profile", order, source.counts))
+        profiles = _profile(run, source, asks, run.meter("profile", order, source.counts))
         scan_seconds = time.perf_counter() - started
         with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
             orphans = find_orphans(connection, source.schema)
@@ -138,6 +141,7 @@ def make(run: Run, source: Source) -> Prepared:
                 profiles=profiles,
                 orphans=orphans,
                 forced=forced,
+                rules=rules,
                 accept=config.plan.accept,
                 show_values=run.context.show_values,
             )
@@ -170,23 +174,17 @@ def answered(plan: Plan, accept: Iterable[str]) -> Plan:
     )
 
 
-def _profile_tasks(source: Source, forced: dict[str, str]) -> list[ProfileTask]:
+def _profile_tasks(source: Source, asks: Mapping[str, Mapping[str, ColumnAsk]]) -> list[ProfileTask]:
     tasks = []
     with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
         for table in source.schema.tables:
-            wanted = (
-                column.name
-                for column in table.columns
-                if wants_shape(column, forced.get(f"{table.name}.{column.name}"))
-            )
-            shaped = frozenset(wanted)
             bounds = key_bounds(connection, table)
             parts = split_range(*bounds, source.counts[table.name]) if bounds else [(None, None)]
             tasks += [
                 ProfileTask(
                     table=table,
                     encoding=source.schema.encoding,
-                    shaped=shaped,
+                    asks=asks[table.name],
                     bounds=KeyRange(after=None if after is None else (after,), last=None if last is None else (last,)),
                 )
                 for after, last in parts
@@ -195,10 +193,13 @@ def _profile_tasks(source: Source, forced: dict[str, str]) -> list[ProfileTask]:
 
 
 def _profile(
-    run: Run, source: Source, forced: dict[str, str], progress: Callable[[str, int], None]
+    run: Run,
+    source: Source,
+    asks: Mapping[str, Mapping[str, ColumnAsk]],
+    progress: Callable[[str, int], None],
 ) -> dict[str, TableProfile]:
     """One scan of every table, spread over processes where there are many rows."""
-    tasks = _profile_tasks(source, forced)
+    tasks = _profile_tasks(source, asks)
     spread = sum(source.counts.values()) >= SPREAD_ROWS
     parts: dict[int, TableProfile] = {}
     rows: dict[str, int] = {}

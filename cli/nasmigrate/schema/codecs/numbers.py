@@ -6,11 +6,16 @@ import re
 import struct
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nasmigrate.schema.codecs.base import Codec, Misfit, SqliteValue
+from nasmigrate.schema.codecs.candidate import Candidate, Family, number_affinity
+
+if TYPE_CHECKING:
+    from nasmigrate.schema.evidence import ColumnProfile
+    from nasmigrate.schema.model import Column
 
 EXACT_INTEGER = 2**53
 """Integers up to here have an exact double: IEEE 754 binary64 has 53 bits of significand."""
@@ -207,3 +212,90 @@ _POINT_ZERO = re.compile(r"\.0(?=$|e)")
 def _without_point_zero(text: str) -> str:
     """repr() writes 1.0 for one; the point says nothing about the decimal."""
     return _POINT_ZERO.sub("", text)
+
+
+# -- when they are tried ---------------------------------------------------------------------------------------
+
+
+def _boolean(column: Column, profile: ColumnProfile) -> Codec | None:
+    fits = set(profile.classes) <= {"integer"} and (
+        not profile.integers or (profile.integer_min >= 0 and profile.integer_max <= 1)
+    )
+    return Boolean() if fits else None
+
+
+def _bigint(column: Column, profile: ColumnProfile) -> Codec | None:
+    return BigInt() if set(profile.classes) <= {"integer"} else None
+
+
+def _double(column: Column, profile: ColumnProfile) -> Codec | None:
+    return Double() if set(profile.classes) <= {"real"} else None
+
+
+def _number(column: Column, profile: ColumnProfile) -> Codec | None:
+    """Integers beside reals, as doubles: only where every integer has one."""
+    if not set(profile.classes) <= {"integer", "real"}:
+        return None
+    small = max(abs(profile.integer_min), abs(profile.integer_max)) <= EXACT_INTEGER
+    return Double(integers=int(number_affinity(column))) if small else None
+
+
+def _numeric(column: Column, profile: ColumnProfile) -> Codec | None:
+    fits = set(profile.classes) <= {"integer", "real"} and not profile.infinities and not profile.negative_zeros
+    return Numeric() if fits else None
+
+
+_F = Family
+
+CANDIDATES = (
+    Candidate(
+        codecs=(Boolean,),
+        build=_boolean,
+        places={_F.BOOLEAN: 10},
+        forced=frozenset({"boolean"}),
+        expected=frozenset({_F.BOOLEAN}),
+    ),
+    Candidate(
+        codecs=(BigInt,),
+        build=_bigint,
+        places={_F.BOOLEAN: 20, _F.TEMPORAL: 30, _F.INTEGER: 20, _F.NONE: 20, _F.OTHER: 20},
+        forced=frozenset({"bigint"}),
+        expected=frozenset({_F.INTEGER, _F.DECIMAL}),
+    ),
+    Candidate(
+        codecs=(Double,),
+        build=_double,
+        places={_F.TEMPORAL: 40, _F.DECIMAL: 40, _F.REAL: 30, _F.NONE: 30, _F.OTHER: 30},
+        forced=frozenset({"double"}),
+        expected=frozenset({_F.REAL}),
+    ),
+    Candidate(
+        codecs=(Double,),
+        build=_number,
+        places={
+            _F.BOOLEAN: 50,
+            _F.TEMPORAL: 50,
+            _F.DECIMAL: 50,
+            _F.INTEGER: 50,
+            _F.REAL: 50,
+            _F.NONE: 50,
+            _F.OTHER: 60,
+        },
+        forced=frozenset({"double"}),
+    ),
+    Candidate(
+        codecs=(Numeric,),
+        build=_numeric,
+        places={
+            _F.BOOLEAN: 60,
+            _F.TEMPORAL: 60,
+            _F.DECIMAL: 10,
+            _F.INTEGER: 60,
+            _F.REAL: 60,
+            _F.NONE: 60,
+            _F.OTHER: 50,
+        },
+        forced=frozenset({"numeric"}),
+        expected=frozenset({_F.DECIMAL}),
+    ),
+)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nasmigrate.schema.codecs.base import Codec, Misfit, RawText, SqliteValue
+from nasmigrate.schema.codecs.candidate import Candidate, Family, clean_text, number_affinity
+
+if TYPE_CHECKING:
+    from nasmigrate.schema.evidence import ColumnProfile
+    from nasmigrate.schema.model import Column
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z", re.ASCII)
 _REAL = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?\Z|-?inf\Z", re.ASCII)
@@ -99,3 +104,45 @@ class Bytea(Codec):
             except UnicodeDecodeError:
                 return RawText(raw)
         return raw
+
+
+# -- when they are tried ---------------------------------------------------------------------------------------
+
+
+def _text(column: Column, profile: ColumnProfile) -> Codec | None:
+    return Text() if set(profile.classes) <= {"text"} and clean_text(profile) else None
+
+
+def _text_and_numbers(column: Column, profile: ColumnProfile) -> Codec | None:
+    fits = set(profile.classes) <= {"text", "integer", "real"} and clean_text(profile)
+    return Text(numbers=int(number_affinity(column))) if fits else None
+
+
+def _bytea(column: Column, profile: ColumnProfile) -> Codec | None:
+    return Bytea() if set(profile.classes) <= {"blob"} else None
+
+
+def _bytes_of_anything(column: Column, profile: ColumnProfile) -> Codec | None:
+    return Bytea(native_class="text" if profile.texts > profile.blobs else "blob")
+
+
+CANDIDATES = (
+    Candidate(
+        codecs=(Text,),
+        build=_text,
+        places={Family.TEMPORAL: 20, Family.NONE: 10, Family.OTHER: 10},
+        last=910,
+        forced=frozenset({"text"}),
+        expected=frozenset({Family.TEXT}),
+    ),
+    Candidate(codecs=(Text,), build=_text_and_numbers, last=920, forced=frozenset({"text"})),
+    Candidate(
+        codecs=(Bytea,),
+        build=_bytea,
+        places={Family.BLOB: 10, Family.NONE: 40},
+        last=930,
+        forced=frozenset({"bytea"}),
+        expected=frozenset({Family.BLOB}),
+    ),
+    Candidate(codecs=(Bytea,), build=_bytes_of_anything, last=940, forced=frozenset({"bytea"})),
+)

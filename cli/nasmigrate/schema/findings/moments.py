@@ -1,0 +1,120 @@
+"""Findings about dates and times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nasmigrate.schema.codecs.candidate import Family
+from nasmigrate.schema.codecs.shapes import IMPOSSIBLE, NO_SHAPE, OUT_OF_RANGE, SHAPE_TEST, TOO_FINE, ZERO, is_shape
+from nasmigrate.schema.evidence import label_key
+from nasmigrate.schema.findings.kind import Facts, Kind
+
+_SECONDS, _MILLISECONDS, _MICROSECONDS = 10**11, 10**14, 10**17
+"""An epoch number below each of these is, for a date of our time, in that unit."""
+_JULIAN_DAYS = (1.7e6, 5.4e6)
+
+
+def _labelled(*labels: str) -> Callable[[Facts], int]:
+    return lambda facts: sum(facts.profile.shapes[label] for label in labels) if facts.family is Family.TEMPORAL else 0
+
+
+def _keys(*labels: str) -> tuple[str, ...]:
+    return tuple(label_key(SHAPE_TEST, label) for label in labels)
+
+
+def _several_shapes(facts: Facts) -> int:
+    """Values outside the most frequent shape."""
+    counts = sorted(count for label, count in facts.profile.shapes.items() if is_shape(label))
+    return sum(counts[:-1]) if facts.family is Family.TEMPORAL else 0
+
+
+def _shapes_message(facts: Facts) -> str:
+    shapes = ", ".join(f"{count} {label}" for label, count in facts.profile.shapes.most_common() if is_shape(label))
+    return f"several date/time shapes in one column ({shapes}); it stands as text"
+
+
+def _epoch(facts: Facts) -> int:
+    whole = set(facts.profile.classes) == {"integer"} and facts.family is Family.TEMPORAL
+    return facts.profile.integers if whole else 0
+
+
+def _unit(number: int) -> str:
+    size = abs(number)
+    if size < _SECONDS:
+        return "seconds"
+    return "milliseconds" if size < _MILLISECONDS else "microseconds" if size < _MICROSECONDS else "no unit known"
+
+
+def _epoch_message(facts: Facts) -> str:
+    low, high = facts.profile.integer_min, facts.profile.integer_max
+    units = list(dict.fromkeys(_unit(number) for number in (low, high) if number))
+    guess = " and ".join(units) if units else "zeros"
+    return f"integers only in a date/time column, perhaps epoch {guess}; kept as bigint"
+
+
+def _julian(facts: Facts) -> int:
+    profile = facts.profile
+    if facts.family is not Family.TEMPORAL or set(profile.classes) != {"real"}:
+        return 0
+    samples = [value for value in profile.samples.get("real", []) if isinstance(value, float)]
+    return profile.reals if all(_JULIAN_DAYS[0] <= value <= _JULIAN_DAYS[1] for value in samples) else 0
+
+
+KINDS = (
+    Kind(
+        code="ZERO_DATE",
+        severity="widened",
+        count=_labelled(ZERO),
+        message="empty or zero dates, which Postgres does not have; the column stands as text",
+        keys=_keys(ZERO),
+    ),
+    Kind(
+        code="INVALID_DATE",
+        severity="widened",
+        count=_labelled(NO_SHAPE, IMPOSSIBLE),
+        message="text that is no date or time we can carry exactly; the column stands as text",
+        keys=_keys(IMPOSSIBLE, NO_SHAPE),
+    ),
+    Kind(
+        code="DATE_OUT_OF_RANGE",
+        severity="widened",
+        count=_labelled(OUT_OF_RANGE),
+        message="years outside 1 to 9999; the column stands as text",
+        keys=_keys(OUT_OF_RANGE),
+    ),
+    Kind(
+        code="FRACTION_OVER_MICROSECOND",
+        severity="widened",
+        count=_labelled(TOO_FINE),
+        message="more than six digits of a second, which Postgres would round; the column stands as text",
+        keys=_keys(TOO_FINE),
+    ),
+    Kind(
+        code="MIXED_DATETIME_SHAPES",
+        severity="widened",
+        count=_several_shapes,
+        message=_shapes_message,
+        keys=("shape",),
+    ),
+    Kind(
+        code="MIXED_DATETIME_CLASSES",
+        severity="widened",
+        count=lambda facts: sum(list(facts.profile.classes.values())[1:]) if facts.family is Family.TEMPORAL else 0,
+        message="text beside numbers in a date/time column",
+        keys=("mixed",),
+    ),
+    Kind(
+        code="EPOCH_CANDIDATE",
+        severity="note",
+        count=_epoch,
+        message=_epoch_message,
+        keys=("integer",),
+    ),
+    Kind(
+        code="JULIAN_CANDIDATE",
+        severity="note",
+        count=_julian,
+        message="reals in a date/time column, perhaps Julian days; kept as double precision",
+        keys=("real",),
+    ),
+)

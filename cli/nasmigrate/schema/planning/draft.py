@@ -1,0 +1,156 @@
+"""What the parts of the planner share: the input, the codecs decided so far, the names given out, the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nasmigrate.core.errors import SchemaError
+from nasmigrate.core.result import Finding, Severity
+from nasmigrate.core.toml import toml_string
+from nasmigrate.schema.codecs import Codec
+from nasmigrate.schema.codecs.temporal import expression_shape
+from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile
+from nasmigrate.schema.expressions import NotTranslated, Translated, translate_predicate, translate_term
+from nasmigrate.schema.model import SourceSchema, Table
+from nasmigrate.schema.names import Names
+
+_LIST_LIMIT = 200
+"""Characters of SQL a message quotes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInput:
+    """Everything the planner looks at.
+
+    `orphans` is keyed by (table, position of the foreign key); `forced` and `rules` by `table.column`. The profiles
+    were asked for the same rules.
+    """
+
+    schema: SourceSchema
+    profiles: Mapping[str, TableProfile]
+    orphans: Mapping[tuple[str, int], Orphans] = field(default_factory=dict)
+    forced: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    accept: Sequence[str] = ()
+    show_values: bool = False
+
+
+class Draft:
+    """A plan in the making."""
+
+    def __init__(self, source: PlanInput) -> None:
+        self.source = source
+        self.names = Names()
+        self.codecs: dict[tuple[str, str], Codec] = {}
+        self.findings: list[Finding] = []
+        self.refused: list[str] = []
+
+    def profile(self, table: Table, column: str) -> ColumnProfile:
+        """What a column holds."""
+        return self.source.profiles[table.name].columns[column]
+
+    def find(
+        self,
+        code: str,
+        severity: Severity,
+        message: str,
+        *,
+        table: str | None = None,
+        column: str | None = None,
+        object: str | None = None,
+        count: int = 0,
+        keys: tuple[str, ...] = (),
+    ) -> None:
+        """Note a finding."""
+        self.findings.append(
+            Finding(
+                code=code,
+                severity=severity,
+                table=table,
+                column=column,
+                object=object,
+                message=message,
+                count=count,
+                keys=keys,
+            )
+        )
+
+    # -- expressions of the source over a table's columns ------------------------------------------------------
+
+    def types(self, table: Table) -> dict[str, str]:
+        """Postgres types of all columns."""
+        return {column.name: self.codecs[table.name, column.name].pg_type for column in table.columns}
+
+    def predicate(self, table: Table, sql: str) -> Translated | NotTranslated:
+        """A CHECK, or the WHERE of an index."""
+        return translate_predicate(
+            sql,
+            columns=self.types(table),
+            collations=self._collations(table),
+            text_shapes=self._shapes(table),
+            utf8=self._utf8,
+        )
+
+    def term(self, table: Table, sql: str) -> Translated | NotTranslated:
+        """A term of an index."""
+        return translate_term(
+            sql,
+            columns=self.types(table),
+            collations=self._collations(table),
+            text_shapes=self._shapes(table),
+            utf8=self._utf8,
+        )
+
+    @property
+    def _utf8(self) -> bool:
+        return self.source.schema.encoding == "UTF-8"
+
+    def _collations(self, table: Table) -> dict[str, str]:
+        return {column.name: column.collation for column in table.columns if column.collation != "BINARY"}
+
+    def _shapes(self, table: Table) -> dict[str, str]:
+        """Columns whose text became dates or times, with the shape it had; all of it."""
+        shapes = {}
+        for column in table.columns:
+            shape = self.codecs[table.name, column.name].parameters().get("shape")
+            rules = self.profile(table, column.name).rules
+            if shape and (rules is None or len(rules.forms) <= 1):
+                shapes[column.name] = expression_shape(str(shape))
+        return shapes
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    def answered(self) -> list[Finding]:
+        """Mark what the configuration accepts; an acceptance that answers nothing is an error, not a comment.
+
+        Raises:
+            SchemaError: an acceptance names no finding.
+        """
+        accept = set(self.source.accept)
+        known = {finding.identity for finding in self.findings}
+        unknown = sorted(accept - known)
+        if unknown:
+            raise SchemaError(
+                f"[plan] accept lists {unknown[0]!r}, but there is no such finding",
+                hint="remove the line, or run `nasmigrate plan` to see what the findings are called",
+                details={"unknown": unknown},
+                code="NM0614",
+            )
+        return [
+            finding.model_copy(update={"accepted": finding.identity in accept, "accept": accept_line(finding)})
+            for finding in self.findings
+        ]
+
+
+def accept_line(finding: Finding) -> str | None:
+    """The TOML line that accepts a finding; none for a note, which needs no answer, nor a refusal, which takes none."""
+    if finding.severity not in ("widened", "decision"):
+        return None
+    return f"accept = [{toml_string(finding.identity)}]"
+
+
+def short(sql: str) -> str:
+    """SQL on one line, cut where a message would become too long."""
+    text = " ".join(sql.split())
+    return text if len(text) <= _LIST_LIMIT else text[: _LIST_LIMIT - 1] + "…"

@@ -1,0 +1,101 @@
+"""Indexes, UNIQUE constraints and CHECKs."""
+
+from __future__ import annotations
+
+from nasmigrate.schema.expressions import NotTranslated
+from nasmigrate.schema.model import IndexTerm, Table
+from nasmigrate.schema.names import fit
+from nasmigrate.schema.plan import PlanCheck, PlanIndex, PlanIndexTerm
+from nasmigrate.schema.planning.draft import Draft, short
+from nasmigrate.schema.planning.keys import Keys
+
+
+class Indexes:
+    """Plans the indexes and checks of tables."""
+
+    def __init__(self, draft: Draft, keys: Keys) -> None:
+        self._draft = draft
+        self._keys = keys
+
+    def of(self, table: Table) -> tuple[PlanIndex, ...]:
+        """The indexes of a table, UNIQUE constraints among them, without those of its primary key."""
+        planned = []
+        for index in table.indexes:
+            if index.origin == "pk" or (index.unique and self._keys.class_collision(table, index)):
+                continue
+            terms = [self._term(table, term) for term in index.terms]
+            where = self._draft.predicate(table, index.where_sql) if index.where_sql else None
+            failed = [part for part in (*terms, where) if isinstance(part, NotTranslated)]
+            if failed:
+                self._draft.find(
+                    "INDEX_NOT_TRANSLATED",
+                    "decision",
+                    f"index {index.name} is not carried: {failed[0].reason}",
+                    table=table.name,
+                    object=index.name,
+                )
+                continue
+            automatic = index.name.startswith("sqlite_autoindex_")
+            columns = "_".join(term.column or "expr" for term in index.terms)
+            wanted = f"{table.name}_{columns}_key" if automatic else index.name
+            planned.append(
+                PlanIndex(
+                    name=self._draft.names.free(wanted, f"index of {table.name}")
+                    if automatic
+                    else self._draft.names.take(wanted, f"index {wanted}"),
+                    unique=index.unique,
+                    terms=tuple(term for term in terms if isinstance(term, PlanIndexTerm)),
+                    where=where.sql if where is not None and not isinstance(where, NotTranslated) else None,
+                    constraint=index.origin == "u",
+                )
+            )
+        return tuple(planned)
+
+    def _term(self, table: Table, term: IndexTerm) -> PlanIndexTerm | NotTranslated:
+        if term.expression_sql is not None:
+            result = self._draft.term(table, term.expression_sql)
+            if isinstance(result, NotTranslated):
+                return result
+            return PlanIndexTerm(expression=result.sql, descending=term.descending)
+        assert term.column is not None  # noqa: S101 - a term is a column or an expression
+        quoted = '"' + term.column.replace('"', '""') + '"'
+        collation = term.collation.upper()
+        if collation == "BINARY" or self._draft.types(table)[table.column(term.column).name] != "text":
+            return PlanIndexTerm(column=table.column(term.column).name, descending=term.descending)
+        if collation == "NOCASE":
+            # SQLite folds ASCII only; this is its exact equivalent (trap T104).
+            self._draft.find(
+                "NOCASE",
+                "note",
+                'compared without case in SQLite (ASCII letters only); the index is on lower(… COLLATE "C")',
+                table=table.name,
+                column=term.column,
+            )
+            return PlanIndexTerm(expression=f'lower({quoted} COLLATE "C")', descending=term.descending)
+        if collation == "RTRIM":
+            self._draft.find(
+                "COLLATION_RTRIM",
+                "note",
+                "compared without trailing blanks; the index is on rtrim(…, ' ')",
+                table=table.name,
+                column=term.column,
+            )
+            return PlanIndexTerm(expression=f"rtrim({quoted}, ' ')", descending=term.descending)
+        return NotTranslated(reason=f"collation {term.collation} is the application's own")
+
+    def checks(self, table: Table) -> tuple[PlanCheck, ...]:
+        """The CHECKs of a table that have an exact translation."""
+        planned = []
+        for number, check in enumerate(table.checks, start=1):
+            result = self._draft.predicate(table, check.sql)
+            if isinstance(result, NotTranslated):
+                self._draft.find(
+                    "CHECK_NOT_TRANSLATED",
+                    "decision",
+                    f"CHECK ({short(check.sql)}) is not carried: {result.reason}",
+                    table=table.name,
+                    object=check.name or f"{table.name}_check{number}",
+                )
+                continue
+            planned.append(PlanCheck(name=fit(check.name or f"{table.name}_check{number}"), sql=result.sql))
+        return tuple(planned)
