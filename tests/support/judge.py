@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import psycopg
@@ -67,6 +68,8 @@ _VARIABLE = {"bytea", "json", "jsonb", "numeric", "text"}
 # -- what a stored value is in Postgres, and what Postgres' text says ---------------------------------------------
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_JULIAN_1970 = Fraction("2440587.5")
+"""The Julian day of that moment; SQLite reads Julian days to the millisecond."""
 _MOMENT = re.compile(
     r"(?:(\d{4})-(\d\d)-(\d\d))?[T ]?(?:(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?)? ?(Z|[+-]\d\d(?::?\d\d)?)?"
 )
@@ -130,12 +133,15 @@ def _from_stored(column: _Column, value: Stored) -> Hashable:
 
 
 def _same_moment(text: str, value: Stored) -> bool:
-    """A number that became a moment: seconds, milliseconds or microseconds since 1970."""
+    """A number that became a moment: seconds, milliseconds or microseconds since 1970, or a Julian day."""
     moment = _moment(text)
     if moment is None or moment[0] != "moment" or not isinstance(value[1], int | float):
         return False
+    micros = int(str(moment[1]))
+    if isinstance(value[1], float) and micros == round((Fraction(value[1]) - _JULIAN_1970) * 86_400_000) * 1000:
+        return True
     return any(
-        timedelta(microseconds=int(str(moment[1]))) == timedelta(microseconds=int(value[1] * unit))
+        timedelta(microseconds=micros) == timedelta(microseconds=int(value[1] * unit))
         for unit in (1, 1_000, 1_000_000)
         if abs(value[1] * unit) < 2**58
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from nasmigrate.core.config import Config
-from nasmigrate.core.config_model import PlanSection, TransferSection
+from nasmigrate.core.config_model import ColumnSection, PlanSection, TransferSection
 from nasmigrate.core.context import Context
 from nasmigrate.core.progress import Silent
 from nasmigrate.core.result import Result
@@ -31,10 +31,21 @@ class Pipeline:
     conninfo: str
     base: Path
 
-    def copy(self, source: Path, *, accept: Sequence[str] = (), chunk_rows: int = 50_000) -> tuple[Result, Plan]:
+    def copy(
+        self,
+        source: Path,
+        *,
+        accept: Sequence[str] = (),
+        chunk_rows: int = 50_000,
+        columns: Mapping[str, ColumnSection] | None = None,
+    ) -> tuple[Result, Plan]:
         """Copy into the emptied database, with the round trip; the result and the plan it followed."""
         self.empty()
-        config = Config(plan=PlanSection(accept=tuple(accept)), transfer=TransferSection(chunk_rows=chunk_rows))
+        config = Config(
+            plan=PlanSection(accept=tuple(accept)),
+            transfer=TransferSection(chunk_rows=chunk_rows),
+            columns=dict(columns or {}),
+        )
         result = copy(self._context(config), source, self._target(), round_trip=True)
         assert result.run_directory is not None
         plan = Plan.model_validate_json((Path(result.run_directory) / "plan.json").read_text())

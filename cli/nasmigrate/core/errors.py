@@ -144,6 +144,12 @@ class RuleRefused(PreflightError):
     code = "NM0603"
 
 
+class ValueTooLarge(PreflightError):
+    """A value is larger than a field of Postgres can be."""
+
+    code = "NM0604"
+
+
 class SchemaError(NasmigrateError):
     """The schema cannot be carried as asked."""
 

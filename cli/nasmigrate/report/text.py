@@ -195,6 +195,9 @@ def _findings(page: _Page, result: Result) -> None:
         page.write(f"{plural(accepted, 'finding')} accepted in nasmigrate.toml.", first="  ")
     if notes:
         page.write(f"{plural(notes, 'note')}: what the application will not notice; listed in the report.", first="  ")
+        for finding in reading.notes(result):
+            if finding.rule:
+                _finding(page, finding)
 
 
 def _finding(page: _Page, finding: Finding) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from nasmigrate.core.errors import RuleRefused
+from nasmigrate.core.errors import RuleRefused, ValueTooLarge
 from nasmigrate.schema.model import Table
 from nasmigrate.schema.names import check_column_names
 from nasmigrate.schema.plan import Plan, PlanTable, TableEvidence
 from nasmigrate.schema.planning.columns import Columns
+from nasmigrate.schema.planning.declared import declared_intent
 from nasmigrate.schema.planning.draft import Draft, PlanInput
 from nasmigrate.schema.planning.indexes import Indexes
 from nasmigrate.schema.planning.keys import Keys
@@ -14,6 +15,26 @@ from nasmigrate.schema.planning.objects import not_carried
 from nasmigrate.schema.planning.relations import Relations
 
 __all__ = ["PlanInput", "make_plan"]
+
+FIELD_BYTES = 2**30 - 1024
+"""Bytes of the largest value: a field, with its headers and the rest of its row in COPY, stays below 1 GiB."""
+
+
+def _check_sizes(source: PlanInput) -> None:
+    """Refuse values that no type of Postgres holds; a file of SQLite's own default limits has none."""
+    checks = [
+        f"VALUE_TOO_LARGE: {profile.name}.{column.name} holds a value of {column.max_bytes:,} bytes,"
+        f" a field of Postgres holds {FIELD_BYTES:,}"
+        for profile in source.profiles.values()
+        for column in profile.columns.values()
+        if column.max_bytes > FIELD_BYTES
+    ]
+    if checks:
+        raise ValueTooLarge(
+            checks[0],
+            checks=checks,
+            hint=f"octet_length(column) > {FIELD_BYTES} finds the rows in SQLite; keep such values elsewhere",
+        )
 
 
 def make_plan(source: PlanInput) -> Plan:
@@ -24,6 +45,7 @@ def make_plan(source: PlanInput) -> Plan:
         UnmappableColumn: a forced type does not hold its column's values.
         IdentifierClash: two objects would get one name in Postgres.
         SchemaError: a name Postgres cannot take, or an acceptance that names nothing.
+        ValueTooLarge: a value does not fit a field of Postgres.
     """
     return _Planner(source).plan()
 
@@ -31,6 +53,7 @@ def make_plan(source: PlanInput) -> Plan:
 class _Planner:
     def __init__(self, source: PlanInput) -> None:
         self._draft = Draft(source)
+        _check_sizes(source)
         self._columns = Columns(self._draft)
         self._keys = Keys(self._draft)
         self._indexes = Indexes(self._draft, self._keys)
@@ -51,6 +74,7 @@ class _Planner:
                 " copied losslessly as it is",
             )
         tables = tuple(self._table(table) for table in source.schema.tables)
+        declared_intent(self._draft)
         others = not_carried(self._draft)
         findings = self._draft.answered()
         return Plan(

@@ -284,9 +284,13 @@ class _Scan:
     def _add_text(self, index: int, values: Sequence[str], joined: str, rows: _Rows, batch: list[Row]) -> int:
         """Text that is valid; `joined` is all of it."""
         column = self._columns[index]
+        one_length = False
         for test in self._tests[index]:
-            self._add_labels(column, test, values, rows, batch)
-        if joined.isascii():
+            one_length |= self._add_labels(column, test, values, rows, batch) and test.one_length
+        if one_length:
+            longest = len(values[0])
+            total = longest * len(values)
+        elif joined.isascii():
             longest, total = max(map(len, values)), len(joined)
         else:
             longest, total = max(map(len, map(str.encode, values))), len(joined.encode())
@@ -303,20 +307,21 @@ class _Scan:
 
     def _add_labels(
         self, column: ColumnProfile, test: TextTest, values: Sequence[str], rows: _Rows, batch: list[Row]
-    ) -> None:
-        """Run a test over text; value by value where they do not all have one label."""
+    ) -> bool:
+        """Run a test over text, value by value where it finds no label for all at once; whether it did."""
         labels = column.labels.setdefault(test.name, Counter())
         common = test.all_of(values)
         if common is not None:
             self._keep(column, label_key(test.name, common), range(len(values)), values, rows, batch)
             labels[common] += len(values)
-            return
+            return True
         for place, value in enumerate(values):
             label = test.one(value)
             key = label_key(test.name, label)
             if len(column.keys.get(key, ())) < KEYS_KEPT:
                 self._remember(column, key, rows.places()[place], value, batch)
             labels[label] += 1
+        return False
 
     def _odd(
         self,

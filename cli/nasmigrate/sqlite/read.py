@@ -89,7 +89,7 @@ def read(
         selection: table, columns and order.
         bounds: the part of the key space to read, all of it when None.
         max_row_bytes: the largest row the profile saw; batches shrink so that memory stays bounded.
-            0 = unknown: batches start small and follow what they meet.
+            0 = unknown: every row is measured before the next one is read.
         batch_rows: rows of a batch at most.
     """
     sql, bindings = selection.sql(bounds or KeyRange())
@@ -97,25 +97,23 @@ def read(
     unpack = _Unpacker(selection) if selection.raw_text else None
     small_rows = 0 < max_row_bytes <= BATCH_BYTES // batch_rows
     while True:
-        rows = list(islice(cursor, batch_rows if small_rows else min(16, batch_rows)))
+        rows = list(islice(cursor, batch_rows)) if small_rows else _up_to(cursor, batch_rows)
         if not rows:
             return
-        if small_rows:
-            yield rows if unpack is None else [unpack(row) for row in rows]
-            continue
-        # Large rows: take small helpings until the batch has enough bytes.
-        size = _size(rows)
-        while size < BATCH_BYTES and len(rows) < batch_rows:
-            helping = list(islice(cursor, min(256, len(rows), batch_rows - len(rows))))
-            if not helping:
-                break
-            size += _size(helping)
-            rows += helping
         yield rows if unpack is None else [unpack(row) for row in rows]
 
 
-def _size(rows: Sequence[Row]) -> int:
-    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+def _up_to(cursor: Iterator[Row], batch_rows: int) -> list[Row]:
+    """The next rows, until they have enough bytes: beyond that at most one row, however large it is, is in memory."""
+    rows, size = [], 0
+    for row in cursor:
+        rows.append(row)
+        for value in row:
+            if isinstance(value, str | bytes):
+                size += len(value)
+        if size >= BATCH_BYTES or len(rows) >= batch_rows:
+            break
+    return rows
 
 
 class _Unpacker:

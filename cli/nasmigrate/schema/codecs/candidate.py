@@ -67,9 +67,11 @@ class TextTest(Protocol):
 
     Attributes:
         name: the test's name, unique among all codec modules; `ColumnProfile.labels` is keyed by it.
+        one_length: values that `all_of` finds a label for are ASCII and of one length, which spares measuring them.
     """
 
     name: ClassVar[str]
+    one_length: ClassVar[bool]
 
     def all_of(self, values: Sequence[str]) -> str | None:
         """The label that all values share, found in one go; None when they do not, or one by one is as quick."""

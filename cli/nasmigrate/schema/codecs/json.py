@@ -87,6 +87,7 @@ class JsonTest:
     """Sorts text into `canonical`, `json` (valid, but jsonb prints it otherwise), `nul escape` and `other`."""
 
     name: ClassVar = "json"
+    one_length: ClassVar = False
 
     def all_of(self, values: Sequence[str]) -> str | None:
         return None
@@ -103,7 +104,7 @@ def _jsonb(column: Column, profile: ColumnProfile) -> Codec | None:
     numbers = bool(profile.integers)
     fits = set(profile.classes) <= {"text", "integer"} and set(profile.labels.get("json", ())) <= {"canonical"}
     if not profile.classes:
-        return Jsonb() if column.declared_type.upper() == "JSONB" else None
+        return Jsonb()
     return Jsonb(numbers=int(numbers)) if fits and (not numbers or number_affinity(column)) else None
 
 

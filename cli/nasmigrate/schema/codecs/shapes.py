@@ -34,6 +34,7 @@ class ShapeTest:
     """
 
     name: ClassVar = SHAPE_TEST
+    one_length: ClassVar = True
 
     def __init__(self) -> None:
         self._codec: Date | Time | Timestamp | TimestampTz | None = None

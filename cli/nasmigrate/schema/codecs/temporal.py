@@ -1,8 +1,9 @@
 """Dates and times stored as text of one shape, in date, time, timestamp and timestamptz.
 
 The shape is the codec's parameter. It is written with letters for digits and with the separators as they stand,
-for example `YYYY-MM-DDTHH:MM:SS.fffZ`; an offset is literal (`+02:00`). A value belongs to a shape when every
-byte fits and every field is in range, so text -> fields -> text is exact by construction.
+for example `YYYY-MM-DDTHH:II:SS.fffZ`; an offset is literal (`+02:00`, or ` +02:00` as Sequelize writes it). A value
+belongs to a shape when every byte fits and every field is in range, so text -> fields -> text is exact by
+construction.
 Postgres' own parser is never used on source text: it takes words ('now'), rounds and normalises (traps T41-T45).
 """
 
@@ -19,9 +20,11 @@ from nasmigrate.schema.codecs.base import Codec, Misfit, SqliteValue
 
 _SHAPE = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)?(?P<sep>[ T])?(?P<minutes>\d\d:\d\d)?(?P<seconds>:\d\d)?(?P<fraction>\.\d{1,6})?"
-    r"(?P<offset>Z|[+-]\d\d:\d\d)?\Z",
+    r"(?P<offset> ?(?:Z|[+-]\d\d:\d\d))?\Z",
     re.ASCII,
 )
+_OFFSET = re.compile(r" ?(?:Z|[+-]\d\d:\d\d)\Z", re.ASCII)
+"""The offset of a shape, with the blank that some libraries put before it."""
 _EPOCH_DAYS = 10957
 """Days from 1970-01-01 to 2000-01-01, the zero of Postgres' date and timestamp."""
 _MICROSECONDS_PER_DAY = 86_400_000_000
@@ -93,7 +96,7 @@ class _Temporal(Codec):
 
     def __init__(self, shape: str) -> None:
         self.shape = shape
-        match = re.search(r"(Z|[+-]\d\d:\d\d)\Z", shape)
+        match = _OFFSET.search(shape)
         self.offset = match[0] if match else ""
         body = shape[: len(shape) - len(self.offset)]
         self._fields = {letter: [i for i, c in enumerate(body) if c == letter] for letter in _DIGITS}
@@ -101,9 +104,9 @@ class _Temporal(Codec):
         self._digit_positions = sorted(position for positions in self._fields.values() for position in positions)
         self.precision = len(self._fields["f"])
         self.offset_microseconds = 0
-        if self.offset not in ("", "Z"):
-            minutes = int(self.offset[1:3]) * 60 + int(self.offset[4:6])
-            self.offset_microseconds = (-minutes if self.offset[0] == "-" else minutes) * 60_000_000
+        if self.offset[-1:] not in ("", "Z"):
+            minutes = int(self.offset[-5:-3]) * 60 + int(self.offset[-2:])
+            self.offset_microseconds = (-minutes if self.offset[-6] == "-" else minutes) * 60_000_000
 
     def parameters(self) -> dict[str, str | int]:
         return {"shape": self.shape}
@@ -263,7 +266,7 @@ def codec_of_shape(shape: str) -> type[Date | Time | Timestamp | TimestampTz]:
         return Time
     if "HH" not in shape:
         return Date
-    return TimestampTz if re.search(r"(Z|[+-]\d\d:\d\d)\Z", shape) else Timestamp
+    return TimestampTz if _OFFSET.search(shape) else Timestamp
 
 
 def expression_shape(shape: str) -> str:

@@ -53,6 +53,7 @@ class UuidTest:
     """Sorts text into `canonical`, `other form` (upper case, braces, no hyphens: still a UUID) and `other`."""
 
     name: ClassVar = "uuid"
+    one_length: ClassVar = True
 
     def all_of(self, values: Sequence[str]) -> str | None:
         return "canonical" if _all_canonical(values) else None

@@ -20,7 +20,13 @@ KINDS: tuple[Kind, ...] = (*numbers.KINDS, *moments.KINDS, *texts.KINDS)
 
 
 def value_findings(
-    table: str, column: Column, profile: ColumnProfile, codec: Codec, *, show_values: bool = False
+    table: str,
+    column: Column,
+    profile: ColumnProfile,
+    codec: Codec,
+    *,
+    chosen: bool = False,
+    show_values: bool = False,
 ) -> list[Finding]:
     """All findings about one column's values.
 
@@ -29,6 +35,7 @@ def value_findings(
         column: as declared.
         profile: what it holds.
         codec: what was decided.
+        chosen: the configuration names the column's type, so another one than declared is no news.
         show_values: put the sample values in clear; else masked.
     """
     family = family_of(column.declared_type)
@@ -36,7 +43,8 @@ def value_findings(
     findings = [_finding(kind, count, table, facts, show_values) for kind in KINDS if (count := kind.count(facts))]
     expected = expected_codecs(column.declared_type)
     explained = any(finding.severity != "note" for finding in findings) or family is Family.TEMPORAL
-    if expected is not None and type(codec) not in expected and profile.classes and not explained:
+    unexpected = expected is not None and type(codec) not in expected and bool(profile.classes)
+    if unexpected and not explained and not chosen:
         # The guard of "never silence": a column that is not what it declares always says so.
         counts = ", ".join(f"{count} {name}" for name, count in profile.classes.items())
         widened = Kind(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
+from nasmigrate.schema.codecs import BigInt
 from nasmigrate.schema.codecs.candidate import Family
 from nasmigrate.schema.codecs.shapes import IMPOSSIBLE, NO_SHAPE, OUT_OF_RANGE, SHAPE_TEST, TOO_FINE, ZERO, is_shape
 from nasmigrate.schema.evidence import label_key
@@ -11,6 +13,12 @@ from nasmigrate.schema.findings.kind import Facts, Kind
 
 _SECONDS, _MILLISECONDS, _MICROSECONDS = 10**11, 10**14, 10**17
 """An epoch number below each of these is, for a date of our time, in that unit."""
+_UNITS = (1, 10**3, 10**6)
+_RECENT = (315_532_800, 4_102_444_800)
+"""Seconds from 1970 to 1980 and to 2100: what a moment of an application's own data is between."""
+_MOMENT_NAME = re.compile(
+    r"(?:(?:^|_)(?:at|on|date|time|timestamp|until|expires)|[a-z](?:At|On|Date|Time|Timestamp|Until))$", re.ASCII
+)
 _JULIAN_DAYS = (1.7e6, 5.4e6)
 
 
@@ -34,8 +42,19 @@ def _shapes_message(facts: Facts) -> str:
 
 
 def _epoch(facts: Facts) -> int:
-    whole = set(facts.profile.classes) == {"integer"} and facts.family is Family.TEMPORAL
-    return facts.profile.integers if whole else 0
+    """Integers of a date/time column.
+
+    Of a plain integer column (Drizzle declares moments so) only if its name and all of its values speak for it.
+    """
+    profile, column = facts.profile, facts.column
+    if set(profile.classes) != {"integer"} or not isinstance(facts.codec, BigInt):
+        return 0
+    if facts.family is Family.INTEGER:
+        recent = any(
+            _RECENT[0] * unit <= profile.integer_min <= profile.integer_max < _RECENT[1] * unit for unit in _UNITS
+        )
+        return profile.integers if recent and not column.pk_ordinal and _MOMENT_NAME.search(column.name) else 0
+    return profile.integers if facts.family is Family.TEMPORAL else 0
 
 
 def _unit(number: int) -> str:
@@ -49,7 +68,8 @@ def _epoch_message(facts: Facts) -> str:
     low, high = facts.profile.integer_min, facts.profile.integer_max
     units = list(dict.fromkeys(_unit(number) for number in (low, high) if number))
     guess = " and ".join(units) if units else "zeros"
-    return f"integers only in a date/time column, perhaps epoch {guess}; kept as bigint"
+    where = "a date/time" if facts.family is Family.TEMPORAL else "an integer"
+    return f"integers only in {where} column, perhaps epoch {guess}; kept as bigint"
 
 
 def _julian(facts: Facts) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nasmigrate.schema.codecs import Boolean, Double
+from nasmigrate.schema.codecs import BigInt, Boolean, Double
 from nasmigrate.schema.codecs.candidate import Family, first_word, number_affinity
 from nasmigrate.schema.findings.kind import Facts, Kind, odd
 from nasmigrate.schema.oddities import DECLARED_WIDTH, EMPTY, HUGE, INFINITE, NOT_BOOLEAN, OVER_2_53, OVER_SCALE
@@ -58,8 +58,9 @@ def _not_boolean(facts: Facts) -> int:
 def _could_be_boolean(facts: Facts) -> int:
     profile, column = facts.profile, facts.column
     binary = set(profile.classes) == {"integer"} and (profile.integer_min, profile.integer_max) == (0, 1)
-    counts = facts.family is Family.INTEGER and not column.pk_ordinal and not _IDENTIFIER.search(column.name)
-    return profile.integers if binary and counts else 0
+    kept = facts.family is Family.INTEGER and isinstance(facts.codec, BigInt)
+    counts = kept and not column.pk_ordinal and not _IDENTIFIER.search(column.name)
+    return profile.integers if binary and counts and not isinstance(facts.codec, Boolean) else 0
 
 
 KINDS = (

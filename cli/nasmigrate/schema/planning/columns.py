@@ -13,7 +13,9 @@ from nasmigrate.schema.model import Table
 from nasmigrate.schema.plan import PlanColumn
 from nasmigrate.schema.planning.draft import Draft, short
 from nasmigrate.schema.planning.ruled import Refused, applied_findings, nulls_made, ruled_codec
+from nasmigrate.schema.planning.ruled_default import ruled_default
 from nasmigrate.schema.rules.answers import answer, rule_block
+from nasmigrate.schema.rules.codec import Ruled
 
 
 class Columns:
@@ -44,7 +46,14 @@ class Columns:
         if codec is None:
             codec = decide(column, profile, table=table.name, forced=None if rules else forced, compared=compared)
         self._draft.codecs[table.name, name] = ruled or codec
-        findings = value_findings(table.name, column, profile, codec, show_values=self._draft.source.show_values)
+        findings = value_findings(
+            table.name,
+            column,
+            profile,
+            codec,
+            chosen=forced is not None,
+            show_values=self._draft.source.show_values,
+        )
         if ruled is None or ruled.rules.target is None:
             findings = [_with_rule(finding, profile, rules) for finding in findings]
         if ruled is not None:
@@ -99,12 +108,14 @@ class Columns:
         column = table.column(name)
         if column.default_sql is None or name == table.rowid_alias:
             return None
-        shape = codec.parameters().get("shape")
-        result = translate_default(
-            column.default_sql,
-            target_type=codec.pg_type,
-            text_shape=expression_shape(str(shape)) if shape else None,
-        )
+        result = ruled_default(column.default_sql, codec) if isinstance(codec, Ruled) else None
+        if result is None:
+            shape = codec.parameters().get("shape")
+            result = translate_default(
+                column.default_sql,
+                target_type=codec.pg_type,
+                text_shape=expression_shape(str(shape)) if shape else None,
+            )
         if isinstance(result, NotTranslated):
             self._draft.find(
                 "DEFAULT_NOT_TRANSLATED",

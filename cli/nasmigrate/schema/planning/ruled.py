@@ -34,8 +34,8 @@ def ruled_codec(
         keys = ", ".join(profile.keys.get(OUTSIDE_KEY, []))
         hints = "; ".join(rule.hint for rule in rules.leading if rule.hint)
         raise Refused(
-            f"{subject}: {_rules(names)} refused, {evidence.outside} values are outside ({keys})"
-            + (f": {hints}" if hints else "")
+            f"{subject}: {_rules(names)} refused, {_count(evidence.outside, 'value')}"
+            f" {'is' if evidence.outside == 1 else 'are'} outside ({keys})" + (f": {hints}" if hints else "")
         )
     made = {rule.name: evidence.taken[rule.name] for rule in rules.rules if rule.target is None}
     if any(made.values()) and column.name in table.primary_key:

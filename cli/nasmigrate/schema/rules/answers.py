@@ -128,9 +128,7 @@ _ANSWERS: Mapping[str, Callable[[ColumnProfile], Names]] = {
     "MIXED_DATETIME_CLASSES": _classes,
     "NUL_IN_TEXT": _when(lambda profile: _only(profile, "text") and not profile.raw_texts, "nul-in-text=replace"),
     "INVALID_UTF8": _when(lambda profile: _only(profile, "text"), "invalid-utf8=bytea"),
-    "BLOB_IN_TEXT": _when(
-        lambda p: _only(p, "text", "blob") and _samples_fit(p, "blob", "blob-as-text"), "blob-as-text"
-    ),
+    "BLOB_IN_TEXT": _when(_blobs_of_text, "blob-as-text"),
     "JSONB_BLOB": _when(lambda profile: _samples_fit(profile, "blob", "jsonb-blob-as-json"), "jsonb-blob-as-json"),
     "UUID_NOT_CANONICAL": _when(lambda profile: _has_none(profile, "uuid", "other"), "uuid-canonical"),
     "JSON_NOT_CANONICAL": _when(lambda profile: _has_none(profile, "json", "other", "nul escape"), "json-reformat"),

@@ -106,7 +106,8 @@ class RuleSet:
             if rule is None or found is OUTSIDE:
                 if not fits(value):
                     applied.outside.append(row)
-            elif found is not value:
+            elif found is not value or self.target == MOMENT:
+                # A number that equals its moment is taken as well, though it may be the very same object.
                 values[row] = found
                 applied.taken[row] = rule
         applied.values = values

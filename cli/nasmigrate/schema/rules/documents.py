@@ -12,10 +12,13 @@ from nasmigrate.schema.rules.sqlite_jsonb import NotJsonb, to_text
 
 
 def _reformat(value: Any) -> SqliteValue | Outside:
+    text = value
     if isinstance(value, float):
-        value = repr(value) if math.isfinite(value) else ""
-    found = canonical(value)
-    return OUTSIDE if found is None else found
+        text = repr(value) if math.isfinite(value) else ""
+    found = canonical(text)
+    if found is None:
+        return OUTSIDE
+    return value if found == value else found
 
 
 def _from_jsonb(value: bytes) -> SqliteValue | Outside:

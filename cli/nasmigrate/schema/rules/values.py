@@ -43,7 +43,9 @@ def _snap(value: float) -> SqliteValue | Outside:
 
 def _uuid(value: str) -> SqliteValue | Outside:
     found = canonical(value)
-    return OUTSIDE if found is None else found
+    if found is None:
+        return OUTSIDE
+    return value if found == value else found
 
 
 def _without_nul(value: str) -> SqliteValue | Outside:

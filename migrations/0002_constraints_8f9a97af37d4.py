@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: a75639574a7d
-Revises: c3525b8d9383
+Revision ID: 8f9a97af37d4
+Revises: 06d61855cd63
 
-Written by nasmigrate from plan ea25f4d6f8ca2c08a4d11f8cb384dcac239b1b35f98314972c9cb637c9324c6d.
+Written by nasmigrate from plan abb89ac752208acd2541f18757a061d5ea23370db1c6c6e93e731a411ad14f60.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = 'a75639574a7d'
-down_revision: str | None = 'c3525b8d9383'
+revision: str = '8f9a97af37d4'
+down_revision: str | None = '06d61855cd63'
 branch_labels: None = None
 depends_on: None = None
 

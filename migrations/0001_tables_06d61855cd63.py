@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: c3525b8d9383
+Revision ID: 06d61855cd63
 Revises:
 
-Written by nasmigrate from plan ea25f4d6f8ca2c08a4d11f8cb384dcac239b1b35f98314972c9cb637c9324c6d.
+Written by nasmigrate from plan abb89ac752208acd2541f18757a061d5ea23370db1c6c6e93e731a411ad14f60.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = 'c3525b8d9383'
+revision: str = '06d61855cd63'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None

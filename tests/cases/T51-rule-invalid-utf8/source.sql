@@ -1,0 +1,2 @@
+CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT);
+INSERT INTO t VALUES(1, CAST(x'ff41' AS TEXT)), (2, 'plain'), (3, 'é');

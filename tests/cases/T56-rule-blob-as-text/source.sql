@@ -1,0 +1,2 @@
+CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT);
+INSERT INTO t VALUES(1, x'616263'), (2, 'def'), (3, x'c3a9');
