@@ -7,7 +7,7 @@ valid in UTF-8 cannot become a str: columns that hold such text are read as byte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
