@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,13 +13,18 @@ import psycopg
 import pytest
 from data_samples import generate, shapes
 from psycopg import sql
-from support.copies import copied, gates, verified
+from support.copies import copied, gates, target, verified
+from support.judge import judge
 from support.postgres import fresh_database
 
 from nasmigrate.core.config import append_accepts, load_config
+from nasmigrate.core.context import Context
+from nasmigrate.core.progress import Silent
 from nasmigrate.core.result import Finding, Result
 from nasmigrate.postgres.embedded import EmbeddedServer
+from nasmigrate.workflows.copy import copy
 
+ANSWERS = Path(generate.__file__).with_name("quirky.toml")
 EVERY_GATE = {
     "counts",
     "digests",
@@ -148,3 +154,18 @@ def _decide(first: str, second: str, rows: dict[str, int], tmp_path: Path) -> No
     assert gates(verified(tmp_path / "first", tmp_path / "app.db", first))["decisions"] == "fail"
     again = verified(tmp_path / "first", tmp_path / "app.db", first, accept=accept)
     assert (again.exit_code, again.verdict) == (0, "pass"), again.gates
+
+
+def test_the_committed_answers_to_the_quirks_give_a_proven_copy(tmp_path: Path, database: str) -> None:
+    rows = generate.generate(tmp_path / "app.db", variant="quirky")
+    shutil.copy(ANSWERS, tmp_path / "nasmigrate.toml")
+    config = load_config(tmp_path, environ={}).config
+    result = copy(
+        Context(config=config, base=tmp_path, reporter=Silent()), tmp_path / "app.db", target(database), round_trip=True
+    )
+    assert_proven(result, rows)
+    verdict = judge(tmp_path / "app.db", database)
+    assert verdict.differences == []
+    assert verdict.values == verdict.present > 0
+    applied = {finding.subject for finding in result.findings if finding.code == "RULE_APPLIED"}
+    assert applied == set(config.columns)

@@ -189,8 +189,9 @@ def judge(source: Path, conninfo: str) -> Verdict:
             server.execute(sql.SQL("SET " + setting))  # type: ignore[arg-type]
         encoding = file.execute("PRAGMA encoding").fetchone()[0].decode()
         tables = file.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'"
-            " AND sql NOT LIKE 'CREATE VIRTUAL%'"
+            "SELECT name FROM sqlite_master t WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'"
+            " AND sql NOT LIKE 'CREATE VIRTUAL%' AND NOT EXISTS (SELECT 1 FROM sqlite_master v"
+            " WHERE v.sql LIKE 'CREATE VIRTUAL%' AND substr(t.name, 1, length(v.name) + 1) = v.name || '_')"
         ).fetchall()
         for (name,) in tables:
             _table(verdict, file, server, name.decode(), encoding)
