@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nasmigrate.schema.codecs import TESTS, RawText, SqliteValue
 from nasmigrate.schema.evidence import ColumnAsk, TableProfile
 from nasmigrate.schema.model import Column, Table
-from nasmigrate.sqlite.profile import _Scan
+from nasmigrate.sqlite.scan import Scan
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _REALS = st.floats(allow_nan=False)
@@ -48,7 +48,7 @@ def profiled(values: Sequence[SqliteValue], cuts: Sequence[int]) -> TableProfile
         primary_key=("id",),
         rowid_alias="id",
     )
-    scan = _Scan(table, {"c": ColumnAsk(tests=tuple(TESTS))})
+    scan = Scan(table, {"c": ColumnAsk(tests=tuple(TESTS))})
     edges = [0, *sorted(set(cuts)), len(values)]
     for start, end in pairwise(edges):
         if start < end:

@@ -33,7 +33,7 @@ from nasmigrate.schema.rules.apply import RulesClash, RuleSet
 from nasmigrate.schema.rules.codec import Ruled
 from nasmigrate.schema.rules.scan import originals_kept
 from nasmigrate.schema.rules.sqlite_jsonb import to_text
-from nasmigrate.sqlite.profile import _Scan
+from nasmigrate.sqlite.scan import Scan
 from nasmigrate.verify.decode_many import column_decoder
 
 Values = st.SearchStrategy[SqliteValue]
@@ -158,7 +158,7 @@ def decided(
     column = Column(name="c", declared_type=declared)
     table = Table(name="t", columns=(Column(name="id", declared_type="INTEGER"), column), primary_key=("id",))
     tests = text_tests(column, RuleSet(names).target)
-    scan = _Scan(table, {"c": ColumnAsk(tests=tests, rules=names)})
+    scan = Scan(table, {"c": ColumnAsk(tests=tests, rules=names)})
     for start, end in ((0, cut), (cut, len(values))):
         if start < end:
             scan.add([(row, values[row]) for row in range(start, end)])

@@ -19,7 +19,7 @@ from nasmigrate.schema.model import Column, Index, IndexTerm, SourceSchema, Tabl
 from nasmigrate.schema.plan import Plan
 from nasmigrate.schema.planner import PlanInput, make_plan
 from nasmigrate.schema.planning.draft import accept_line
-from nasmigrate.sqlite.profile import _Scan
+from nasmigrate.sqlite.scan import Scan
 
 
 def planned(
@@ -42,7 +42,7 @@ def planned(
     name = f"t.{column.name}"
     types: Mapping[str, str] = {name: forced} if forced else {}
     ruled = {name: rules} if rules else {}
-    scan = _Scan(table, column_asks(schema, types, ruled)["t"])
+    scan = Scan(table, column_asks(schema, types, ruled)["t"])
     scan.add(list(enumerate(values)))
     return make_plan(PlanInput(schema=schema, profiles={"t": scan.result()}, forced=types, rules=ruled))
 
@@ -212,7 +212,7 @@ def test_evidence_of_labels_adds_up_over_parts() -> None:
     asks = column_asks(schema, {}, {"t.c": ("empty-as-null", "epoch-s")})["t"]
     parts = []
     for values in ([1704067200, ""], [None, 1704067201, ""]):
-        scan = _Scan(table, asks)
+        scan = Scan(table, asks)
         scan.add([(value,) for value in values])
         parts.append(scan.result().columns["c"])
     parts[0].merge(parts[1])
