@@ -1,24 +1,27 @@
-"""A copy by several processes, interrupted or killed: nothing stays running, and going on finishes it."""
+"""A copy by one process or several, interrupted or killed: nothing stays running, and going on finishes it."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import sqlite3
+import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 from data_samples import shapes
 from psycopg import sql
-from support.processes import chunks_in_ledger, nasmigrate, nasmigrate_signalled, wait_until_alone
+from support.processes import LIMIT, chunks_in_ledger, nasmigrate, nasmigrate_signalled, wait_until_alone
 
 from nasmigrate.schema.parts import SPREAD_ROWS
 
 ROWS = SPREAD_ROWS + 10_000
 SMALL_TABLES = 20
-SETTINGS = "[transfer]\nworkers = 2\nchunk_rows = 10000\n"
+CHUNK_ROWS = 10_000
+SETTINGS = f"[transfer]\nworkers = 2\nchunk_rows = {CHUNK_ROWS}\n"
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +76,71 @@ def test_small_tables_of_a_worker_are_committed(folder: Path, database: str) -> 
     assert rows_in(database) == {"big": ROWS, **{f"small_{number}": 3 for number in range(SMALL_TABLES)}}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_interrupted_while_two_processes_copy(folder: Path, database: str, number: signal.Signals) -> None:
+def wait_until_none_runs(folder: Path) -> None:
+    """Wait until the last process in the folder has ended."""
+    limit = time.monotonic() + LIMIT
+    while running := running_in(folder):
+        if time.monotonic() > limit:
+            raise TimeoutError(f"processes {running} outlive the killed one")
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Which signal reaches whom: the command alone, or, as at Ctrl-C in a terminal, its workers as well."""
+
+    number: signal.Signals
+    workers: int
+    to_group: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.number.name} {self.workers} workers{' all of them' if self.to_group else ''}"
+
+
+CASES = (
+    Case(number=signal.SIGINT, workers=1),
+    Case(number=signal.SIGINT, workers=2),
+    Case(number=signal.SIGINT, workers=2, to_group=True),
+    Case(number=signal.SIGTERM, workers=1),
+    Case(number=signal.SIGTERM, workers=2),
+    Case(number=signal.SIGKILL, workers=2),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_interrupted_in_the_middle_of_the_copy(
+    folder: Path,
+    database: str,
+    case: Case,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    settings = folder / "nasmigrate.toml"
+    settings.write_text(settings.read_text().replace("workers = 2", f"workers = {case.workers}"))
     with psycopg.connect(database, autocommit=True) as watcher:
         code, errors = nasmigrate_signalled(
-            folder, ("copy", "app.db", database), number, lambda: chunks_in_ledger(watcher) >= 3
+            folder,
+            ("copy", "app.db", database),
+            case.number,
+            lambda: chunks_in_ledger(watcher) >= 3,
+            to_group=case.to_group,
         )
         wait_until_alone(watcher)
         copied = chunks_in_ledger(watcher)
-    assert copied < ROWS // 10_000, "the copy had ended before it was interrupted"
-    if number is signal.SIGKILL:
+    assert copied < ROWS // CHUNK_ROWS, "the copy had ended before it was interrupted"
+    if case.number is signal.SIGKILL:
         assert code == -signal.SIGKILL
+        # Workers notice the loss of their parent by themselves, which takes a moment.
+        wait_until_none_runs(folder)
     else:
         assert code == 130, errors
         assert "--resume" in errors
+        assert "Traceback" not in errors
     assert running_in(folder) == []
     assert sorted(path.name for path in folder.iterdir()) == [".nasmigrate", "app.db", "nasmigrate.toml"]
+    assert list(temporary.iterdir()) == []
     done = nasmigrate(folder, "copy", "app.db", database, "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
     assert rows_in(database) == {"big": ROWS, **{f"small_{number}": 3 for number in range(SMALL_TABLES)}}

@@ -1,114 +1,30 @@
-"""The digest, originals and chunk contract, written from docs/digest-contract.md with struct and hashlib only.
+"""The digest, originals and chunk contract as a second opinion that any implementation can be held against.
 
-Nothing of the package is imported: this is the second opinion that any implementation, in any language, can be held
-against. `python tests/golden/reference.py --write` computes the expected bytes of vectors.json anew.
+Written from docs/digest-contract.md; nothing of the package is imported. `python -m tests.golden.reference --write`
+computes the expected bytes of vectors.json anew; without `--write` the exit code says whether they are current.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import struct
 import sys
 from collections.abc import Sequence
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from .inverse import original
+from .values import Refused, numeric, send, stored
+
 VECTORS = Path(__file__).with_name("vectors.json")
-
-Json = dict[str, Any]
-
-# -- send forms: what Postgres' binary send functions give ---------------------------------------------------------
-
-
-def value_of(notation: Json | None) -> object:
-    """A value of vectors.json: {"integer": digits}, {"real": hex of its bytes}, {"text": hex}, {"blob": hex}, null."""
-    if notation is None:
-        return None
-    ((kind, written),) = notation.items()
-    if kind == "integer":
-        return int(written)
-    if kind == "real":
-        return struct.unpack(">d", bytes.fromhex(written))[0]
-    return bytes.fromhex(written).decode() if kind == "text" else bytes.fromhex(written)
-
-
-def numeric(number: Decimal) -> bytes:
-    """numeric_send: int16 count, weight, sign, scale, then base-10000 digits without zeros at either end."""
-    sign, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)
-    scale = max(0, -exponent)
-    whole = int("".join(map(str, digits))) * 10 ** max(0, exponent)
-    whole *= 10 ** (-scale % 4)
-    groups: list[int] = []
-    while whole:
-        whole, group = divmod(whole, 10_000)
-        groups.insert(0, group)
-    weight = len(groups) - 1 - -(-scale // 4)
-    while groups and groups[-1] == 0:
-        groups.pop()
-    if not groups:
-        weight = 0
-    negative = 0x4000 if sign and groups else 0
-    return struct.pack(f">HhHH{len(groups)}H", len(groups), weight, negative, scale, *groups)
-
-
-def moment(text: str) -> tuple[int | None, int, int]:
-    """(days since 2000-01-01 or None, microseconds of the day, microseconds of the offset)."""
-    match = re.fullmatch(
-        r"(?:(\d{4}-\d\d-\d\d))?[T ]?(?:(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?)?(Z|[+-]\d\d:\d\d)?", text
-    )
-    assert match is not None, text
-    day, hour, minute, second, fraction, offset = match.groups()
-    days = date.fromisoformat(day).toordinal() - date(2000, 1, 1).toordinal() if day else None
-    clock = ((int(hour or 0) * 60 + int(minute or 0)) * 60 + int(second or 0)) * 1_000_000
-    clock += int((fraction or "0").ljust(6, "0"))
-    shift = 0
-    if offset and offset != "Z":
-        shift = (int(offset[1:3]) * 60 + int(offset[4:6])) * 60_000_000 * (-1 if offset[0] == "-" else 1)
-    return days, clock, shift
-
-
-def send(codec: str, value: object) -> bytes:
-    """The bytes of a value in the target type."""
-    if isinstance(value, int):
-        number = value
-        if codec == "bigint":
-            return struct.pack(">q", number)
-        if codec == "moment":
-            return struct.pack(">q", number - 946_684_800_000_000)
-        if codec == "boolean":
-            return struct.pack(">b", number)
-        return numeric(Decimal(number)) if codec == "numeric" else str(number).encode()
-    if isinstance(value, float):
-        if codec == "double":
-            return struct.pack(">d", value)
-        written = re.sub(r"\.0(?=$|e)", "", repr(value))
-        return numeric(Decimal(written)) if codec == "numeric" else repr(value).encode()
-    if isinstance(value, bytes):
-        return value
-    assert isinstance(value, str)
-    if codec in ("text", "bytea", "json"):
-        return value.encode()
-    if codec == "jsonb":
-        return b"\x01" + value.encode()
-    if codec == "uuid":
-        return bytes.fromhex(value.replace("-", ""))
-    days, clock, shift = moment(value)
-    if codec == "date":
-        return struct.pack(">i", days)
-    if codec == "time":
-        return struct.pack(">q", clock)
-    assert days is not None
-    return struct.pack(">q", days * 86_400_000_000 + clock - shift)
-
-
 VARIABLE = {"text", "bytea", "numeric", "json", "jsonb"}
 
-# -- digests ------------------------------------------------------------------------------------------------------
+Json = dict[str, Any]
+Row = Sequence[bytes | None]
+Original = tuple[bytes, int, str, str, bytes]
+"""Key bytes or row digest, ordinal, column, storage class, value."""
 
 
 def sha(*parts: bytes) -> bytes:
@@ -116,7 +32,10 @@ def sha(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def key_bytes(codecs: Sequence[str], key: Sequence[int], row: Sequence[bytes | None]) -> bytes:
+# -- digests -------------------------------------------------------------------------------------------------------
+
+
+def key_bytes(codecs: Sequence[str], key: Sequence[int], row: Row) -> bytes:
     """Send bytes of the key columns, each with its int4 length when the type varies in width."""
     whole = b""
     for index in key:
@@ -126,22 +45,31 @@ def key_bytes(codecs: Sequence[str], key: Sequence[int], row: Sequence[bytes | N
     return whole
 
 
-def column_digest(codecs: Sequence[str], key: Sequence[int], rows: Sequence[Sequence[bytes | None]], at: int) -> bytes:
+def column_digest(codecs: Sequence[str], key: Sequence[int], rows: Sequence[Row], at: int) -> bytes:
     """sha256(D || L || N || int8(values) || int8(nulls)); L is left out for types of fixed width."""
-    values = [row[at] for row in rows if row[at] is not None]
-    data = sha(*[value for value in values if value is not None])
-    lengths = sha(*[struct.pack(">i", len(value or b"")) for value in values]) if codecs[at] in VARIABLE else b""
+    values = [raw for row in rows if (raw := row[at]) is not None]
+    lengths = sha(*[struct.pack(">i", len(value)) for value in values]) if codecs[at] in VARIABLE else b""
     nulls = [key_bytes(codecs, key, row) for row in rows if row[at] is None]
-    return sha(data, lengths, sha(*nulls), struct.pack(">qq", len(values), len(nulls)))
+    return sha(sha(*values), lengths, sha(*nulls), struct.pack(">qq", len(values), len(nulls)))
 
 
-def row_digest(row: Sequence[bytes | None]) -> bytes:
+def row_digest(row: Row) -> bytes:
     """sha256 of the row as binary COPY writes it."""
     fields = [struct.pack(">i", -1) if raw is None else struct.pack(">i", len(raw)) + raw for raw in row]
     return sha(struct.pack(">h", len(row)), *fields)
 
 
-def originals_digest(originals: Sequence[tuple[bytes, int, str, str, bytes]]) -> bytes:
+def bucket_bits(rows: int) -> int:
+    """The fewest bits, ten at most, with which a bucket holds 50,000 rows or fewer on the average."""
+    return next((bits for bits in range(10) if rows // 2**bits <= 50_000), 10)
+
+
+def bucket(digest: bytes, bits: int) -> int:
+    """The number that the first bits of a row digest give."""
+    return int.from_bytes(digest, "big") >> (256 - bits)
+
+
+def originals_digest(originals: Sequence[Original]) -> bytes:
     """Sorted; for each: key, column, class and bytes, each after its int8 length, then the ordinal as int8."""
     whole = b""
     for key, ordinal, column, storage, value in sorted(originals):
@@ -161,59 +89,133 @@ def table_digest(name: str, columns: Sequence[tuple[str, str]], chunks: Sequence
     return sha(whole)
 
 
-# -- the file of vectors --------------------------------------------------------------------------------------------
+# -- the file of vectors -------------------------------------------------------------------------------------------
+
+
+def value_vector(entry: Json) -> Json:
+    """`send` is null where the codec refuses the value; `original` is null where none is needed."""
+    parameters, value = entry.get("parameters", {}), stored(entry["value"])
+    inputs = {name: entry[name] for name in ("codec", "parameters", "value") if name in entry}
+    try:
+        raw = send(entry["codec"], parameters, value)
+    except Refused:
+        return {**inputs, "send": None}
+    kept = original(entry["codec"], parameters, value, raw)
+    return {
+        **inputs,
+        "send": raw.hex(),
+        "original": None if kept is None else {"class": kept[0], "value": kept[1].hex()},
+    }
+
+
+def encoded(columns: Sequence[Json], rows: Sequence[Sequence[Json | None]]) -> tuple[list[Row], list[Original]]:
+    """Send forms, and the originals with the number of their row where the key will be."""
+    found: list[Row] = []
+    originals: list[Original] = []
+    for number, cells in enumerate(rows):
+        row: list[bytes | None] = []
+        for column, cell in zip(columns, cells, strict=True):
+            if cell is None:
+                row.append(None)
+                continue
+            raw = send(column["codec"], column.get("parameters", {}), stored(cell))
+            kept = original(column["codec"], column.get("parameters", {}), stored(cell), raw)
+            if kept is not None:
+                originals.append((b"", number, column["name"], *kept))
+            row.append(raw)
+        found.append(row)
+    return found, originals
+
+
+def originals_vector(originals: Sequence[Original]) -> Json:
+    """The originals of a chunk, sorted, and their digest."""
+    listed = [
+        {"key": key.hex(), "ordinal": ordinal, "column": column, "class": storage, "value": value.hex()}
+        for key, ordinal, column, storage, value in sorted(originals)
+    ]
+    return {"originals": listed, "originals_digest": originals_digest(originals).hex()}
+
+
+def chunk_vector(chunk: Json) -> Json:
+    """A chunk of a table with a key."""
+    inputs = {name: chunk[name] for name in ("what", "columns", "key", "rows")}
+    codecs = [column["codec"] for column in chunk["columns"]]
+    rows, kept = encoded(chunk["columns"], chunk["rows"])
+    digests = [column_digest(codecs, chunk["key"], rows, at) for at in range(len(codecs))]
+    originals = [
+        (key_bytes(codecs, chunk["key"], rows[number]), 0, column, storage, value)
+        for _, number, column, storage, value in kept
+    ]
+    return {**inputs, "digests": [digest.hex() for digest in digests], **originals_vector(originals)}
+
+
+def keyless_vector(table: Json) -> Json:
+    """All chunks of a table without a key."""
+    inputs = {name: table[name] for name in ("what", "columns", "bits", "rows")}
+    rows, kept = encoded(table["columns"], table["rows"])
+    digests = [row_digest(row) for row in rows]
+    ordinals: dict[int, int] = {}
+    for number in sorted({number for _, number, *_ in kept}):
+        ordinals[number] = sum(digests[before] == digests[number] for before in ordinals)
+    chunks = []
+    for name in sorted({bucket(digest, table["bits"]) for digest in digests}) or [0]:
+        mine = sorted(digest for digest in digests if bucket(digest, table["bits"]) == name)
+        originals = [
+            (digests[number], ordinals[number], column, storage, value)
+            for _, number, column, storage, value in kept
+            if bucket(digests[number], table["bits"]) == name
+        ]
+        chunks.append(
+            {"bucket": name, "rows": len(mine), "digest": sha(*mine).hex(), **originals_vector(originals)},
+        )
+    return {**inputs, "row_digests": [digest.hex() for digest in digests], "buckets": chunks}
+
+
+def table_vector(table: Json, chunks: Sequence[Json], keyless: Sequence[Json]) -> Json:
+    """A table of the chunks whose numbers it lists, or of one entry of `keyless`."""
+    inputs = {name: table[name] for name in ("name", "chunks", "keyless") if name in table}
+    if "keyless" in table:
+        whole = keyless[table["keyless"]]
+        columns = whole["columns"]
+        parts = [(part["rows"], [bytes.fromhex(part["digest"])]) for part in whole["buckets"]]
+    else:
+        columns = chunks[table["chunks"][0]]["columns"]
+        parts = [
+            (len(chunks[number]["rows"]), [bytes.fromhex(digest) for digest in chunks[number]["digests"]])
+            for number in table["chunks"]
+        ]
+    digest = table_digest(table["name"], [(column["name"], column["type"]) for column in columns], parts)
+    return {**inputs, "digest": digest.hex()}
 
 
 def expected(vectors: Json) -> Json:
     """The vectors with every expectation computed from the inputs."""
-    values = [{**entry, "send": send(entry["codec"], value_of(entry["value"])).hex()} for entry in vectors["send"]]
-    chunks = []
-    for chunk in vectors["chunks"]:
-        codecs = [column["codec"] for column in chunk["columns"]]
-        rows = [
-            [None if cell is None else send(codec, value_of(cell)) for codec, cell in zip(codecs, row, strict=True)]
-            for row in chunk["rows"]
-        ]
-        if chunk["key"]:
-            digests = [column_digest(codecs, chunk["key"], rows, at) for at in range(len(codecs))]
-        else:
-            digests = [sha(*sorted(row_digest(row) for row in rows))]
-        chunks.append({**chunk, "digests": [digest.hex() for digest in digests]})
-    originals = [
-        {
-            **entry,
-            "digest": originals_digest(
-                [
-                    (bytes.fromhex(o["key"]), o["ordinal"], o["column"], o["class"], bytes.fromhex(o["value"]))
-                    for o in entry["originals"]
-                ]
-            ).hex(),
-        }
-        for entry in vectors["originals"]
-    ]
-    tables = []
-    for table in vectors["tables"]:
-        parts = [chunks[number] for number in table["chunks"]]
-        columns = [(column["name"], column["type"]) for column in parts[0]["columns"]] if parts else []
-        digest = table_digest(
-            table["name"],
-            columns,
-            [(len(part["rows"]), [bytes.fromhex(one) for one in part["digests"]]) for part in parts],
-        )
-        tables.append({**table, "digest": digest.hex()})
-    fingerprint = sha(*[bytes.fromhex(table["digest"]) for table in tables]).hex()
-    return {"send": values, "chunks": chunks, "originals": originals, "tables": tables, "fingerprint": fingerprint}
+    chunks = [chunk_vector(chunk) for chunk in vectors["chunks"]]
+    keyless = [keyless_vector(table) for table in vectors["keyless"]]
+    tables = [table_vector(table, chunks, keyless) for table in vectors["tables"]]
+    return {
+        "values": [value_vector(entry) for entry in vectors["values"]],
+        "numerics": [
+            {"decimal": entry["decimal"], "send": numeric(Decimal(entry["decimal"])).hex()}
+            for entry in vectors["numerics"]
+        ],
+        "chunks": chunks,
+        "bits": [{"rows": entry["rows"], "bits": bucket_bits(entry["rows"])} for entry in vectors["bits"]],
+        "keyless": keyless,
+        "tables": tables,
+        "fingerprint": sha(*[bytes.fromhex(table["digest"]) for table in tables]).hex(),
+    }
 
 
-def main() -> int:
-    """Write the expectations, or say whether they are current."""
+def main(words: Sequence[str]) -> int:
+    """Write the expectations, or say by the exit code whether they are current."""
     vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
     text = json.dumps(expected(vectors), ensure_ascii=False, indent=1) + "\n"
-    if "--write" in sys.argv:
+    if "--write" in words:
         VECTORS.write_text(text, encoding="utf-8")
         return 0
     return int(text != VECTORS.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

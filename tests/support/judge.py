@@ -232,11 +232,24 @@ def _table(verdict: Verdict, file: sqlite3.Connection, server: psycopg.Connectio
 def _stored_rows(
     file: sqlite3.Connection, table: str, columns: Iterable[_Column], encoding: str
 ) -> list[tuple[Stored, ...]]:
-    terms = ", ".join(f"typeof({name}), {name}" for name in (_quote(column.name) for column in columns))
+    names = [_quote(column.name) for column in columns]
+    # Text as it is stored: on its way from UTF-16, SQLite makes some other character of half a surrogate pair.
+    values = [f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END" for name in names]
+    terms = ", ".join(f"typeof({name}), {value}" for name, value in zip(names, values, strict=True))
     return [
-        tuple((kind.decode(), value) for kind, value in zip(row[::2], row[1::2], strict=True))
+        tuple((kind.decode(), _utf8(kind, value, encoding)) for kind, value in zip(row[::2], row[1::2], strict=True))
         for row in file.execute(f"SELECT {terms} FROM {table}")
     ]
+
+
+def _utf8(kind: bytes, value: object, encoding: str) -> object:
+    """Text of a UTF-16 file as UTF-8, where it is valid."""
+    if kind != b"text" or encoding == "UTF-8" or not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode({"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}[encoding]).encode()
+    except UnicodeDecodeError:
+        return value
 
 
 Cell = tuple[str | None, Stored | None]

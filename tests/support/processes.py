@@ -36,11 +36,18 @@ def nasmigrate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def nasmigrate_signalled(
-    folder: Path, words: Sequence[str], number: signal.Signals, ready: Callable[[], bool], *, delay: float = 0.0
+    folder: Path,
+    words: Sequence[str],
+    number: signal.Signals,
+    ready: Callable[[], bool],
+    *,
+    delay: float = 0.0,
+    to_group: bool = False,
 ) -> tuple[int, str]:
     """Start it, send the signal `delay` seconds after `ready` says so, and give its exit code and stderr.
 
-    A process that has ended before is left alone: its exit code then shows that no signal was sent.
+    With `to_group` every process of its group gets the signal, as a terminal does at Ctrl-C. A process that has
+    ended before is left alone: its exit code then shows that no signal was sent.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "nasmigrate", *words],
@@ -50,6 +57,7 @@ def nasmigrate_signalled(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=to_group,
     )
     try:
         limit = time.monotonic() + LIMIT
@@ -58,7 +66,9 @@ def nasmigrate_signalled(
                 raise TimeoutError("the moment to send the signal never came")
             time.sleep(0.001)
         time.sleep(delay)
-        if process.poll() is None:
+        if process.poll() is None and to_group:
+            os.killpg(process.pid, number)
+        elif process.poll() is None:
             process.send_signal(number)
         _, errors = process.communicate(timeout=LIMIT)
     finally:

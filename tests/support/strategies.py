@@ -70,7 +70,8 @@ def shapes(draw: st.DrawFn) -> str:
     shape += "." + "f" * digits if digits else ""
     if date:
         hours, minutes, sign = draw(st.integers(0, 15)), draw(st.integers(0, 59)), draw(st.sampled_from("+-"))
-        shape += draw(st.sampled_from(["", "Z", f"{sign}{hours:02d}:{minutes:02d}"]))
+        offset = f"{sign}{hours:02d}:{minutes:02d}"
+        shape += draw(st.sampled_from(["", "Z", offset, f" {offset}"]))
     return shape
 
 

@@ -104,11 +104,41 @@ def bucket_of(digest: bytes, bits: int) -> int:
     return ((digest[0] << 8) | digest[1]) >> (16 - bits)
 
 
-class Buckets:
-    """A table without a range key: row digests by bucket, beyond 16 MiB in temporary files.
+class KeylessOriginals:
+    """The originals of a table without a range key, named by row digest and ordinal.
 
-    Originals are held in memory; they are the exception by nature.
+    They are held in memory; they are the exception by nature.
     """
+
+    def __init__(self, table: PlanTable, bits: int) -> None:
+        self._table = table
+        self._bits = bits
+        self._seen: dict[bytes, int] = {}
+        self.rows: list[OriginalRow] = []
+
+    def add(self, batch: EncodedBatch, digests: Sequence[bytes]) -> None:
+        """Set a batch's originals aside; `digests` are those of its rows, and batches come in the order of reading."""
+        ordinals: dict[int, int] = {}
+        for row in sorted({original.row for column in batch.columns for original in column.originals}):
+            ordinals[row] = self._seen.get(digests[row], 0)
+            self._seen[digests[row]] = ordinals[row] + 1
+        for position, column in enumerate(batch.columns):
+            for original in column.originals:
+                self.rows.append(
+                    OriginalRow(
+                        table=self._table.name,
+                        chunk=bucket_of(digests[original.row], self._bits),
+                        key=digests[original.row],
+                        ordinal=ordinals[original.row],
+                        column=self._table.columns[position].name,
+                        storage_class=original.storage_class,
+                        value=original.value,
+                    )
+                )
+
+
+class Buckets:
+    """A table without a range key: row digests by bucket, beyond 16 MiB in temporary files."""
 
     def __init__(self, table: PlanTable, bits: int, directory: Path) -> None:
         self._table = table
@@ -116,9 +146,8 @@ class Buckets:
         self._parts: dict[int, bytearray] = {}
         self._held = 0
         self._size = 0
-        self._seen: dict[bytes, int] = {}
         self.rows = 0
-        self._originals: list[OriginalRow] = []
+        self._originals = KeylessOriginals(table, bits)
         self._spill = tempfile.TemporaryDirectory(prefix="buckets-", dir=directory)
 
     def __enter__(self) -> Buckets:
@@ -138,29 +167,10 @@ class Buckets:
         self._held += DIGEST_BYTES * len(digests)
         if self._held >= _SPILL_BYTES:
             self._flush()
-        self._set_aside(batch, digests)
+        self._originals.add(batch, digests)
         self._size += batch.size
         self.rows += batch.rows
         return rows
-
-    def _set_aside(self, batch: EncodedBatch, digests: list[bytes]) -> None:
-        ordinals: dict[int, int] = {}
-        for row in sorted({original.row for column in batch.columns for original in column.originals}):
-            ordinals[row] = self._seen.get(digests[row], 0)
-            self._seen[digests[row]] = ordinals[row] + 1
-        for position, column in enumerate(batch.columns):
-            for original in column.originals:
-                self._originals.append(
-                    OriginalRow(
-                        table=self._table.name,
-                        chunk=bucket_of(digests[original.row], self._bits),
-                        key=digests[original.row],
-                        ordinal=ordinals[original.row],
-                        column=self._table.columns[position].name,
-                        storage_class=original.storage_class,
-                        value=original.value,
-                    )
-                )
 
     def _flush(self) -> None:
         for bucket, part in self._parts.items():
@@ -185,7 +195,7 @@ class Buckets:
     def finish(self) -> tuple[list[ChunkRow], list[OriginalRow]]:
         """The ledger rows in bucket order (an empty table has one empty bucket), and all originals."""
         by_bucket: dict[int, list[OriginalRow]] = {}
-        for original in self._originals:
+        for original in self._originals.rows:
             by_bucket.setdefault(original.chunk, []).append(original)
         chunks = []
         for bucket, digests in self._digests():
@@ -205,4 +215,4 @@ class Buckets:
                     originals_digest=digest_of(mine),
                 )
             )
-        return chunks, self._originals
+        return chunks, self._originals.rows

@@ -39,7 +39,8 @@ def profile_part(
         bounds: the part, for a table with a rowid alias; None = all of it.
     """
     names = tuple(column.name for column in table.columns)
-    raw_text: frozenset[str] = frozenset()
+    # SQLite's way from UTF-16 to UTF-8 makes some other character of half a surrogate pair, without an error.
+    raw_text = frozenset() if encoding == "UTF-8" else frozenset(names)
     max_row_bytes = SMALL_ROW
     while True:
         scan = Scan(table, asks)

@@ -13,7 +13,7 @@ from nasmigrate.core.result import Difference
 from nasmigrate.postgres.control import read_originals
 from nasmigrate.postgres.copy_out import read_rows
 from nasmigrate.postgres.digests import where_range
-from nasmigrate.schema.chunks import EncodedBatch, RangeChunk, bucket_of
+from nasmigrate.schema.chunks import EncodedBatch, KeylessOriginals, RangeChunk, bucket_of
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble, parse
 from nasmigrate.schema.digest import row_digest
@@ -155,9 +155,12 @@ class Localiser:
         buckets = {mismatch.chunk.chunk for mismatch in mismatches}
         ours: Counter[bytes] = Counter()
         rows: dict[bytes, Fields] = {}
+        kept = KeylessOriginals(table, bits)
         for batch in self._batches(table, codecs, None):
-            for fields in fields_of(batch):
-                digest = digest_of_fields(fields)
+            taken_apart = list(fields_of(batch))
+            digests = list(map(digest_of_fields, taken_apart))
+            kept.add(batch, digests)
+            for digest, fields in zip(digests, taken_apart, strict=True):
                 if bucket_of(digest, bits) in buckets:
                     ours[digest] += 1
                     rows[digest] = fields
@@ -181,6 +184,10 @@ class Localiser:
             yield self._row("missing row", table, codecs, fields)
         for fields in extra:
             yield self._row("extra row", table, codecs, fields)
+        for mismatch in mismatches:
+            if mismatch.originals:
+                mine = {row.content for row in kept.rows if row.chunk == mismatch.chunk.chunk}
+                yield from self._originals(table, mismatch.chunk, mine)
 
 
 def fields_of(batch: EncodedBatch) -> Iterator[Fields]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from nasmigrate.schema.codecs.base import Codec, Misfit
@@ -44,7 +45,7 @@ class ShapeTest:
         if not self._begun:
             self._begun = True
             shape = shape_of(values[0])
-            self._codec = codec_of_shape(shape)(shape) if shape else None
+            self._codec = _codec(shape) if shape else None
         if self._codec is None:
             return None
         try:
@@ -57,6 +58,12 @@ class ShapeTest:
         return exact_shape(value)
 
 
+@lru_cache(maxsize=256)
+def _codec(shape: str) -> Date | Time | Timestamp | TimestampTz:
+    """Codecs have no state; values tested one by one share theirs."""
+    return codec_of_shape(shape)(shape)
+
+
 def exact_shape(text: str) -> str:
     """The shape of one value whose fields are in range too; else a label that says why it has none."""
     if _ZERO.fullmatch(text):
@@ -67,7 +74,7 @@ def exact_shape(text: str) -> str:
             return TOO_FINE
         return OUT_OF_RANGE if _FIVE_DIGIT_YEAR.fullmatch(text) else NO_SHAPE
     try:
-        codec_of_shape(shape)(shape).encode_native([text])
+        _codec(shape).encode_native([text])
     except Misfit:
         return OUT_OF_RANGE if text.startswith("0000-") else IMPOSSIBLE
     return shape

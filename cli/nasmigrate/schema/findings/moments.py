@@ -26,6 +26,19 @@ def _labelled(*labels: str) -> Callable[[Facts], int]:
     return lambda facts: sum(facts.profile.shapes[label] for label in labels) if facts.family is Family.TEMPORAL else 0
 
 
+def _zeros(facts: Facts) -> int:
+    """Integers beside text, where all of them are 0: text '0' in a column of number affinity became one."""
+    profile = facts.profile
+    beside_text = facts.family is Family.TEMPORAL and profile.texts > 0
+    return profile.integers if beside_text and profile.integer_min == profile.integer_max == 0 else 0
+
+
+def _mixed_classes(facts: Facts) -> int:
+    """Values outside the most frequent class; zero dates are none of them."""
+    classes = {name: count for name, count in facts.profile.classes.items() if name != "integer" or not _zeros(facts)}
+    return sum(list(classes.values())[1:]) if facts.family is Family.TEMPORAL else 0
+
+
 def _keys(*labels: str) -> tuple[str, ...]:
     return tuple(label_key(SHAPE_TEST, label) for label in labels)
 
@@ -89,6 +102,13 @@ KINDS = (
         keys=_keys(ZERO),
     ),
     Kind(
+        code="ZERO_DATE",
+        severity="widened",
+        count=_zeros,
+        message="zeros beside dates that are text; the column stands as text",
+        keys=("integer",),
+    ),
+    Kind(
         code="INVALID_DATE",
         severity="widened",
         count=_labelled(NO_SHAPE, IMPOSSIBLE),
@@ -119,7 +139,7 @@ KINDS = (
     Kind(
         code="MIXED_DATETIME_CLASSES",
         severity="widened",
-        count=lambda facts: sum(list(facts.profile.classes.values())[1:]) if facts.family is Family.TEMPORAL else 0,
+        count=_mixed_classes,
         message="text beside numbers in a date/time column",
         keys=("mixed",),
     ),

@@ -113,6 +113,10 @@ class RuleSet:
         applied.values = values
         return applied
 
+    def taking(self, value: SqliteValue) -> Rule | None:
+        """The rule that takes a value, of those that lead to a codec; None when none does."""
+        return self._first(value)[0]
+
     def _first(self, value: SqliteValue) -> tuple[Rule | None, SqliteValue | Outside]:
         for rule in self.leading:
             if type(value) in rule.kinds:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nasmigrate.schema.codecs import SqliteValue
 from nasmigrate.schema.codecs.moment import Moment
-from nasmigrate.schema.codecs.shapes import exact_shape
+from nasmigrate.schema.codecs.shapes import ShapeTest, exact_shape
 from nasmigrate.schema.evidence import KEYS_KEPT, OUTSIDE_KEY, ColumnProfile, RuleEvidence, rule_key
 from nasmigrate.schema.rules.apply import RuleSet
 from nasmigrate.schema.rules.base import MOMENT, Rule
@@ -39,22 +39,24 @@ class RuleScan:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._rules = RuleSet(names)
+        self._shapes = ShapeTest()
 
     def add(self, column: ColumnProfile, values: Sequence[SqliteValue]) -> Scanned:
         """Apply the rules to a batch and count what they did."""
         if column.rules is None:
             column.rules = RuleEvidence()
         applied = self._rules.without_nulls_made(values)
-        integers = self._integers_taken(applied.values) if self._rules.target == MOMENT else []
-        if integers:
-            rule = next(rule for rule in self._rules.leading if rule.many is not None)
+        at_once = self._at_once(applied.values) if self._rules.target == MOMENT else None
+        if at_once is not None:
+            rule, form, rows = at_once
             marks = self._marks(column.rules, applied.taken)
             room = max(0, KEYS_KEPT - column.rules.taken[rule.name])
-            marks += [(rule_key(rule.name), row) for row in integers[:room]]
-            column.rules.taken[rule.name] += len(integers)
-            column.rules.forms[rule.name, INTEGER] += len(integers)
-            self._count(column, len(integers), len(values) - len(integers))
-            return Scanned(values=None, widest=12, marks=marks)
+            marks += [(rule_key(rule.name), row) for row in rows[:room]]
+            column.rules.taken[rule.name] += len(rows)
+            column.rules.forms[rule.name, form] += len(rows)
+            self._count(column, len(rows), len(values) - len(rows))
+            widest = max((_bytes(values[row]) for row in applied.taken), default=4)
+            return Scanned(values=None, widest=max(widest, _bytes(values[rows[0]])), marks=marks)
         applied = self._rules.lead(applied)
         evidence = column.rules
         marks = self._marks(evidence, applied.taken)
@@ -70,14 +72,25 @@ class RuleScan:
         self._count(column, len(values) - nulls, nulls)
         return Scanned(values=None, widest=widest, marks=marks)
 
-    def _integers_taken(self, values: Sequence[Any]) -> Sequence[int]:
-        """The rows of a batch of integers of one unit, those of NULLs left out; empty when it is no such batch."""
-        rule = next((rule for rule in self._rules.leading if rule.many is not None), None)
-        if rule is None or rule.many is None or not set(map(type, values)) <= {int, type(None)}:
-            return ()
+    def _at_once(self, values: Sequence[Any]) -> tuple[Rule, str, Sequence[int]] | None:
+        """A batch of moments of one form, NULLs aside: the rule that takes them, the form, and their rows.
+
+        None when it is no such batch, or has nothing but NULLs.
+        """
+        kinds = set(map(type, values)) - {type(None)}
         rows = [row for row, value in enumerate(values) if value is not None] if None in values else range(len(values))
         present = [values[row] for row in rows] if None in values else values
-        return rows if rows and rule.many(np.array(present, dtype=np.int64)) is not None else ()
+        if kinds == {int}:
+            rule = next((rule for rule in self._rules.leading if rule.many is not None), None)
+            if rule is None or rule.many is None or rule.many(np.array(present, dtype=np.int64)) is None:
+                return None
+            return rule, INTEGER, rows
+        if kinds == {str}:
+            shape = self._shapes.all_of(present)
+            # All have the first one's shape, and the rules for text go by the shape alone.
+            rule = self._rules.taking(present[0]) if shape is not None else None
+            return None if rule is None or shape is None else (rule, shape, rows)
+        return None
 
     @staticmethod
     def _count(column: ColumnProfile, moments: int, nulls: int) -> None:
