@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,14 @@ ROWS = SPREAD_ROWS + 10_000
 SMALL_TABLES = 20
 CHUNK_ROWS = 10_000
 SETTINGS = f"[transfer]\nworkers = 2\nchunk_rows = {CHUNK_ROWS}\n"
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Children are interruptible: a shell starts background jobs with SIGINT ignored, which a child would inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

@@ -118,14 +118,19 @@ def wait_until_alone(connection: psycopg.Connection) -> None:
 
 
 def tree_memory(pid: int, *, without: Sequence[str] = ()) -> int:
-    """Resident bytes of a process and its descendants now, those running one of the programs left out."""
+    """Resident bytes of a process and its descendants now, those running one of the programs left out.
+
+    A page that several of them share counts once (PSS): the sum of their resident sizes would count a child that was
+    just forked, and shares all its pages, as much as its parent again.
+    """
     total, todo = 0, [pid]
     while todo:
         one = todo.pop()
         try:
             if Path(f"/proc/{one}/exe").readlink().name in without:
                 continue
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
             for task in Path(f"/proc/{one}/task").iterdir():
                 todo += [int(child) for child in (task / "children").read_text().split()]
         except (OSError, IndexError):
