@@ -122,7 +122,7 @@ def _from_stored(column: _Column, value: Stored) -> Hashable:
         if column.pg_type == "numeric":
             return Decimal(repr(what)).normalize()
         return struct.pack("<d", what)
-    if isinstance(what, int | float) and column.pg_type == "text" and column.numeric:
+    if isinstance(what, int | float) and column.pg_type in ("text", "json", "jsonb") and column.numeric:
         return repr(what).encode()
     if kind == "text" and column.pg_type.startswith(("date", "time")):
         assert isinstance(what, bytes)

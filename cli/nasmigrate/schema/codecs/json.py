@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nasmigrate.schema.codecs.base import Codec, Misfit, SqliteValue
-from nasmigrate.schema.codecs.candidate import Candidate, number_affinity
+from nasmigrate.schema.codecs.candidate import Candidate, clean_text, number_affinity
 from nasmigrate.schema.codecs.json_text import has_nul_escape, is_canonical, is_json
 from nasmigrate.schema.codecs.text import Text
 
@@ -103,6 +103,7 @@ class JsonTest:
 def _jsonb(column: Column, profile: ColumnProfile) -> Codec | None:
     numbers = bool(profile.integers)
     fits = set(profile.classes) <= {"text", "integer"} and set(profile.labels.get("json", ())) <= {"canonical"}
+    fits = fits and clean_text(profile)
     if not profile.classes:
         return Jsonb()
     return Jsonb(numbers=int(numbers)) if fits and (not numbers or number_affinity(column)) else None
@@ -111,7 +112,7 @@ def _jsonb(column: Column, profile: ColumnProfile) -> Codec | None:
 def _json(column: Column, profile: ColumnProfile) -> Codec | None:
     numbers = bool(profile.integers or profile.reals)
     fits = set(profile.classes) <= {"text", "integer", "real"} and "other" not in profile.labels.get("json", ())
-    exact = not numbers or (number_affinity(column) and not profile.infinities)
+    exact = clean_text(profile) and (not numbers or (number_affinity(column) and not profile.infinities))
     return Json(numbers=int(numbers)) if fits and exact else None
 
 

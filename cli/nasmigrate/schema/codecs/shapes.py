@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from nasmigrate.schema.codecs.base import Codec, Misfit
-from nasmigrate.schema.codecs.candidate import Candidate, Family
+from nasmigrate.schema.codecs.candidate import Candidate, Family, clean_text
 from nasmigrate.schema.codecs.temporal import Date, Time, Timestamp, TimestampTz, codec_of_shape, shape_of
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _temporal(column: Column, profile: ColumnProfile) -> Codec | None:
         if column.default_sql is not None and column.default_sql.upper() == "CURRENT_TIMESTAMP":
             return Timestamp(_CURRENT_TIMESTAMP_SHAPE)
         return Date("YYYY-MM-DD") if column.declared_type.upper() == "DATE" else None
-    if set(profile.classes) != {"text"} or profile.shape is None:
+    if set(profile.classes) != {"text"} or profile.shape is None or not clean_text(profile):
         return None
     return codec_of_shape(profile.shape)(profile.shape)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nasmigrate.schema.codecs.base import Codec, Misfit, SqliteValue
-from nasmigrate.schema.codecs.candidate import Candidate
+from nasmigrate.schema.codecs.candidate import Candidate, clean_text
 
 if TYPE_CHECKING:
     from nasmigrate.schema.evidence import ColumnProfile
@@ -82,7 +82,9 @@ def canonical(text: str) -> str | None:
 def _uuid(column: Column, profile: ColumnProfile) -> Codec | None:
     if not profile.classes:
         return Uuid()
-    return Uuid() if set(profile.classes) == {"text"} and set(profile.labels["uuid"]) == {"canonical"} else None
+    if set(profile.classes) != {"text"} or not clean_text(profile):
+        return None
+    return Uuid() if set(profile.labels["uuid"]) == {"canonical"} else None
 
 
 CANDIDATES = (
