@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +91,11 @@ def take_snapshot(
                 _create(partial)
             journal_mode, restarts = _copy(source, live, partial, progress, pages_per_step)
             pages = _make_self_contained(partial)
-            notes = _quick_check(source, partial)
+            with ThreadPoolExecutor(1) as beside:
+                hashed = beside.submit(_sync_and_hash, partial)
+                notes = _quick_check(source, partial)
             with _mapped_writes(partial):
-                digest, size = _sync_and_hash(partial)
+                digest, size = hashed.result()
                 partial.rename(destination)
                 _sync_directory(destination.parent)
     return Snapshot(
