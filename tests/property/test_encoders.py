@@ -41,7 +41,7 @@ from nasmigrate.verify.decode_many import column_decoder
 
 Column = list[SqliteValue]
 
-raw_texts = st.sampled_from([b"\xff", b"\xffA", b"\xed\xa0\x80", b"\x80", b"\xf0\x9f\x98"]).map(RawText)
+raw_texts = st.sampled_from([b"\xff", b"\xffA", b"\xed\xa0\x80", b"\x80", b"\xf0\x9f\x98", b"\xd8\x80"]).map(RawText)
 ints = made.integers
 floats = made.reals
 small_ints = st.integers(-(2**53), 2**53) | st.sampled_from([2**53, -(2**53)])

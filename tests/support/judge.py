@@ -237,19 +237,24 @@ def _stored_rows(
     values = [f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END" for name in names]
     terms = ", ".join(f"typeof({name}), {value}" for name, value in zip(names, values, strict=True))
     return [
-        tuple((kind.decode(), _utf8(kind, value, encoding)) for kind, value in zip(row[::2], row[1::2], strict=True))
+        tuple(_utf8(kind.decode(), value, encoding) for kind, value in zip(row[::2], row[1::2], strict=True))
         for row in file.execute(f"SELECT {terms} FROM {table}")
     ]
 
 
-def _utf8(kind: bytes, value: object, encoding: str) -> object:
-    """Text of a UTF-16 file as UTF-8, where it is valid."""
-    if kind != b"text" or encoding == "UTF-8" or not isinstance(value, bytes):
-        return value
+def _utf8(kind: str, value: object, encoding: str) -> Stored:
+    """Text of a UTF-16 file as UTF-8, where it is valid; what is not, but is valid UTF-8, is told apart."""
+    if kind != "text" or encoding == "UTF-8" or not isinstance(value, bytes):
+        return kind, value
     try:
-        return value.decode({"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}[encoding]).encode()
+        return kind, value.decode({"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}[encoding]).encode()
     except UnicodeDecodeError:
-        return value
+        pass
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return kind, value
+    return "raw text", value
 
 
 Cell = tuple[str | None, Stored | None]

@@ -35,12 +35,13 @@ class Affinity(StrEnum):
 
 
 class StorageClass(StrEnum):
-    """What `typeof()` answers."""
+    """What `typeof()` answers; RAW_TEXT is text of a UTF-16 file that is none there, but by chance is some in UTF-8."""
 
     NULL = "null"
     INTEGER = "integer"
     REAL = "real"
     TEXT = "text"
+    RAW_TEXT = "raw text"
     BLOB = "blob"
 
 

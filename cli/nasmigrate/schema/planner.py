@@ -33,7 +33,7 @@ def _check_sizes(source: PlanInput) -> None:
         raise ValueTooLarge(
             checks[0],
             checks=checks,
-            hint=f"octet_length(column) > {FIELD_BYTES} finds the rows in SQLite; keep such values elsewhere",
+            hint=f"length(CAST(column AS BLOB)) > {FIELD_BYTES} finds the rows in SQLite; keep such values elsewhere",
         )
 
 

@@ -20,9 +20,18 @@ from nasmigrate.schema.model import StorageClass
 
 
 class RawText(bytes):
-    """TEXT whose bytes are not valid in the file's encoding, as stored. Its storage class is text."""
+    """TEXT whose bytes are not valid in the file's encoding, as stored. To SQLite its storage class is text."""
 
     __slots__ = ()
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the bytes are some other text in UTF-8: so it may be in a file in UTF-16, never in UTF-8."""
+        try:
+            self.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
 
 
 SqliteValue = int | float | str | bytes | None
@@ -75,14 +84,16 @@ class Encoded:
 
 
 def storage_class(value: SqliteValue) -> StorageClass:
-    """What `typeof()` says of a value that the exact reader yielded."""
+    """What `typeof()` says of a value that the exact reader yielded; RAW_TEXT where the bytes alone would not."""
     if value is None:
         return StorageClass.NULL
     if isinstance(value, float):
         return StorageClass.REAL
     if isinstance(value, int):
         return StorageClass.INTEGER
-    if isinstance(value, str | RawText):
+    if isinstance(value, RawText):
+        return StorageClass.RAW_TEXT if value.is_utf8 else StorageClass.TEXT
+    if isinstance(value, str):
         return StorageClass.TEXT
     return StorageClass.BLOB
 
@@ -117,6 +128,8 @@ def from_exact(storage: StorageClass, raw: bytes) -> SqliteValue:
                 return raw.decode()
             except UnicodeDecodeError:
                 return RawText(raw)
+        case StorageClass.RAW_TEXT:
+            return RawText(raw)
         case StorageClass.BLOB:
             return raw
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from nasmigrate.schema.codecs import BigInt
 from nasmigrate.schema.codecs.candidate import Family
@@ -11,6 +12,7 @@ from nasmigrate.schema.codecs.shapes import IMPOSSIBLE, NO_SHAPE, OUT_OF_RANGE, 
 from nasmigrate.schema.evidence import label_key
 from nasmigrate.schema.findings.kind import Facts, Kind
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS, _MILLISECONDS, _MICROSECONDS = 10**11, 10**14, 10**17
 """An epoch number below each of these is, for a date of our time, in that unit."""
 _UNITS = (1, 10**3, 10**6)
@@ -82,7 +84,20 @@ def _epoch_message(facts: Facts) -> str:
     units = list(dict.fromkeys(_unit(number) for number in (low, high) if number))
     guess = " and ".join(units) if units else "zeros"
     where = "a date/time" if facts.family is Family.TEMPORAL else "an integer"
-    return f"integers only in {where} column, perhaps epoch {guess}; kept as bigint"
+    dates = _as_dates(low, high, guess)
+    return f"integers only in {where} column, perhaps epoch {guess}{dates}; kept as bigint"
+
+
+def _as_dates(low: int, high: int, unit: str) -> str:
+    """The days from the first to the last, as that unit would have it; of no use to other calendars than ours."""
+    per_second = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6}.get(unit)
+    if per_second is None:
+        return ""
+    try:
+        days = [(_EPOCH + timedelta(seconds=number // per_second)).date().isoformat() for number in (low, high)]
+    except OverflowError:
+        return ""
+    return f" ({days[0]} to {days[1]})"
 
 
 def _julian(facts: Facts) -> int:

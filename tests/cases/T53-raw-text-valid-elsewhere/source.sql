@@ -1,0 +1,3 @@
+PRAGMA encoding='UTF-16be';
+CREATE TABLE t(id INTEGER PRIMARY KEY, lone TEXT, b BLOB);
+INSERT INTO t VALUES(1, CAST(x'd880' AS TEXT), x'00'), (2, 'é', x'01'), (3, char(1536), CAST(x'd880' AS TEXT)), (4, CAST(x'd8000041' AS TEXT), char(1536));
