@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SAMPLE := .nasmigrate/sample/marketplace.db
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test unit lint types layers check package docs bench clean distclean
+.PHONY: help rehearse test unit lint types layers check package docs soak bench clean distclean
 
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -53,6 +53,9 @@ package: $(VENV)/.test ## build wheel and sdist; rehearse with the wheel in an e
 docs: $(VENV)/.test ## write the generated pages of docs/
 	@PYTHONPATH=.:tests $(BIN)/python -m support.generate_docs
 	@PYTHONPATH=.:tests $(BIN)/python -m support.generate_sample
+
+soak: $(VENV)/.test  ## what takes minutes: a table of five million rows with one odd value at its end
+	@NASMIGRATE_LATE_ROWS=5000000 $(BIN)/python -m pytest -q tests/integration/test_late_surprise.py
 
 bench: $(VENV)/.bench ## side by side with pgloader and DuckDB; writes benchmarks/RESULTS.md
 	@$(BIN)/python benchmarks/run.py

@@ -50,7 +50,18 @@ any_text = st.sampled_from(_TEXT_EDGES) | st.text(max_size=12)
 plain_text = any_text.filter(lambda text: "\x00" not in text)
 blobs = st.sampled_from(_BLOB_EDGES) | st.binary(max_size=12)
 casts = st.sampled_from(
-    [b"\xff", b"\xffA", b"\xed\xa0\x80", b"\xc3\xa9", b"\x80", b"a\x00\xff", b"\xf0\x9f\x98", b"\xd8\x80", b"A\xd8\x80A", b""]
+    [
+        b"\xff",
+        b"\xffA",
+        b"\xed\xa0\x80",
+        b"\xc3\xa9",
+        b"\x80",
+        b"a\x00\xff",
+        b"\xf0\x9f\x98",
+        b"\xd8\x80",
+        b"A\xd8\x80A",
+        b"",
+    ]
 ).map(Cast)
 
 _date = st.dates().map(lambda d: f"{d.year:04d}-{d.month:02d}-{d.day:02d}")

@@ -34,7 +34,8 @@ def command(
     """Copy the source into an empty target and verify it.
 
     SOURCE is the SQLite file [source.path], TARGET a postgresql:// URL, 'host=… dbname=…' or env:NAME
-    [target.dsn]. A target that holds anything is refused.
+    [target.dsn]. A target that holds anything is refused, unless --resume goes on with the copy it holds. A copy that
+    is complete already is checked again: --resume then ends 0 when every gate passes.
     """
     from nasmigrate.commands._run import show, source_and_target, source_path, target_of
 
