@@ -58,6 +58,7 @@ soak: $(VENV)/.test  ## what takes minutes: a table of five million rows with on
 	@NASMIGRATE_LATE_ROWS=5000000 $(BIN)/python -m pytest -q tests/integration/test_late_surprise.py
 
 bench: $(VENV)/.bench ## side by side with pgloader and DuckDB; writes benchmarks/RESULTS.md
+	@$(BIN)/python -m compileall -q cli # as pip does when it installs
 	@$(BIN)/python benchmarks/run.py
 
 clean:                 ## remove caches and build products

@@ -1,23 +1,24 @@
 """Work spread over processes, because one Python process is one core.
 
-Workers are fresh interpreters ("spawn"), not forks: a fork of a process with threads or an open SQLite file is
-not safe. They end with their parent, however it ends.
+The process that asks works as well. The others, its workers, are fresh interpreters ("spawn"), not forks: a fork of
+a process with threads or an open SQLite file is not safe. They end with their parent, however it ends.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib import import_module
 from itertools import count
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -42,10 +43,10 @@ def few_collections() -> Iterator[None]:
 
 
 class Pool:
-    """The worker processes of one run; they stay for all its phases, since starting one takes half a second.
+    """The processes of one run: this one and its workers, which stay for all phases, since to start one takes time.
 
     Args:
-        processes: how many; 1 = no other process, everything happens here.
+        processes: how many work, this one included; 1 = no other.
     """
 
     def __init__(self, processes: int = 1) -> None:
@@ -65,16 +66,16 @@ class Pool:
             self._kill()
 
     def close(self) -> None:
-        """Let the processes end, and with them their connections; a later `run` starts new ones."""
+        """Let the workers end, and with them their connections; a later `run` starts new ones."""
         if self._executor is not None:
-            self._executor.shutdown(wait=True)
+            # Not waited for: they hold nothing uncommitted, and this process does not end before them.
+            self._executor.shutdown(wait=False)
             self._executor = None
 
     def warm(self, modules: Sequence[str]) -> None:
-        """Start the processes now and let them import what they will need, beside other work."""
-        if self.processes > 1:
-            for _ in range(self.processes):
-                self._started().submit(_import, tuple(modules))
+        """Start the workers now and let them import what they will need, beside other work."""
+        for _ in range(self.processes - 1):
+            self._started().submit(_import, tuple(modules))
 
     def run(
         self,
@@ -101,23 +102,49 @@ class Pool:
             TransferError: a worker process was killed.
             Exception: the first error of any task; the processes are ended first.
         """
-        todo = list(tasks)
+        todo = deque(enumerate(tasks))
         if not spread or self.processes <= 1 or len(todo) <= 1:
             with few_collections(), open_state(*arguments) as state:
-                for index, task in enumerate(todo):
+                for index, task in todo:
                     yield index, work(state, task)
             return
         job = next(self._jobs)
+        executor = self._started()
+        left = len(todo)
+        done: SimpleQueue[tuple[int, Future[Outcome]]] = SimpleQueue()
+
+        def hand_out() -> None:
+            """Give a worker the next task, and another when that is done (then in a thread of the executor)."""
+            with suppress(IndexError):
+                index, task = todo.popleft()
+                try:
+                    future = executor.submit(_run, job, open_state, arguments, work, task)
+                except Exception as error:
+                    # The loop below reads it like a task's own error.
+                    future = Future()
+                    future.set_exception(error)
+                future.add_done_callback(lambda outcome: take_back(index, outcome))
+
+        def take_back(index: int, outcome: Future[Outcome]) -> None:
+            done.put((index, outcome))
+            # After an error nothing more is begun. The executor may hold its lock then: to submit would block.
+            if not outcome.cancelled() and outcome.exception() is None:
+                hand_out()
+
         try:
-            futures: dict[Future[Outcome], int] = {
-                self._started().submit(_run, job, open_state, arguments, work, task): index
-                for index, task in enumerate(todo)
-            }
-            pending = set(futures)
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield futures[future], future.result()
+            for _ in range(self.processes - 1):
+                hand_out()
+            with few_collections(), open_state(*arguments) as state:
+                while left:
+                    while not done.empty() or (left and not todo):
+                        index, future = done.get()
+                        left -= 1
+                        yield index, future.result()
+                    with suppress(IndexError):
+                        index, task = todo.popleft()
+                        outcome = work(state, task)
+                        left -= 1
+                        yield index, outcome
         except BrokenProcessPool:
             self._kill()
             raise TransferError(
@@ -131,7 +158,7 @@ class Pool:
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
-                max_workers=self.processes,
+                max_workers=self.processes - 1,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start,
                 initargs=(os.getpid(),),
@@ -144,7 +171,7 @@ class Pool:
         if executor is None:
             return
         for process in list((executor._processes or {}).values()):
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 process.terminate()
         executor.shutdown(wait=True, cancel_futures=True)
 
@@ -161,7 +188,7 @@ def _start(parent: int) -> None:
     """First thing in a worker: die with the parent, leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with contextlib.suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

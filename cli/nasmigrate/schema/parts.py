@@ -11,8 +11,6 @@ PART_ROWS = 250_000
 """Rows of a part, about: small enough that workers end together and progress moves."""
 SPREAD_ROWS = 300_000
 """Fewer rows are not worth the half second that starting workers takes."""
-SPREAD_BYTES = 16 * 1024 * 1024
-"""A smaller file hardly holds that many rows."""
 
 
 def split_range(low: int, high: int, rows: int) -> list[tuple[int | None, int | None]]:

@@ -27,7 +27,7 @@ from nasmigrate.schema.model import (
 )
 from nasmigrate.sqlite.ddl import ParsedColumn, ParsedTable, parse_create_index, parse_create_table
 from nasmigrate.sqlite.open import mapped_errors, touch
-from nasmigrate.sqlite.quoting import fold_ascii
+from nasmigrate.sqlite.quoting import fold_ascii, quote_ident
 from nasmigrate.sqlite.snapshot import schema_text
 
 _BUILT_IN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
@@ -322,3 +322,11 @@ def _contradiction(table: str, what: str) -> NoReturn:
         f"table {table!r}: its DDL and SQLite's pragmas disagree on {what}",
         hint="please report this DDL; nothing was changed",
     )
+
+
+def count_rows(connection: apsw.Connection, table: str) -> int:
+    """`count(*)`, the source's own count, independent of the reader."""
+    sql = f"SELECT count(*) FROM main.{quote_ident(table)}"  # noqa: S608 - quoted name only
+    value = connection.execute(sql).fetchone()
+    assert value is not None  # noqa: S101 - an aggregate always has a row
+    return int(value[0])

@@ -146,11 +146,3 @@ def decode_text(raw: bytes, encoding: str) -> str | RawText:
         return raw.decode(_PYTHON_ENCODING[encoding])
     except UnicodeDecodeError:
         return RawText(raw)
-
-
-def count_rows(connection: apsw.Connection, table: str) -> int:
-    """`count(*)`, the source's own count, independent of the reader."""
-    sql = f"SELECT count(*) FROM main.{quote_ident(table)}"  # noqa: S608 - quoted name only
-    value = connection.execute(sql).fetchone()
-    assert value is not None  # noqa: S101 - an aggregate always has a row
-    return int(value[0])

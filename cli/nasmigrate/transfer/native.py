@@ -19,8 +19,9 @@ from nasmigrate.core.errors import CopyFailed
 from nasmigrate.core.pool import Pool
 from nasmigrate.core.redaction import redact
 from nasmigrate.postgres.connect import connected
-from nasmigrate.postgres.control import add_chunks, add_originals, begin_writing
+from nasmigrate.postgres.control import begin_writing
 from nasmigrate.postgres.digests import table_name
+from nasmigrate.postgres.ledger import add_chunks, add_originals
 from nasmigrate.schema.chunks import Buckets, EncodedBatch, RangeChunk, bucket_bits
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from nasmigrate.postgres.connect import connected
-from nasmigrate.postgres.control import read_originals
 from nasmigrate.postgres.digests import bucket_digests, range_digest
+from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.digest import ChunkDigest, originals_digest, table_digest
 from nasmigrate.schema.ledger import ChunkRow, in_key_order

@@ -10,9 +10,9 @@ import psycopg
 
 from nasmigrate.core.redaction import mask_value
 from nasmigrate.core.result import Difference
-from nasmigrate.postgres.control import read_originals
 from nasmigrate.postgres.copy_out import read_rows
 from nasmigrate.postgres.digests import where_range
+from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.schema.chunks import EncodedBatch, KeylessOriginals, RangeChunk, bucket_of
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble, parse

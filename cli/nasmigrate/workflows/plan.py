@@ -7,9 +7,10 @@ from pathlib import Path
 from nasmigrate.core.context import Context
 from nasmigrate.core.result import Result, TableResult
 from nasmigrate.workflows.outcome import finish
-from nasmigrate.workflows.prepare import make, revisions_directory, take_source
+from nasmigrate.workflows.prepare import make, revisions_directory
 from nasmigrate.workflows.proof import Proof, decisions_gate
 from nasmigrate.workflows.run import running
+from nasmigrate.workflows.source import take_source
 
 
 def plan(context: Context, source: Path, *, write_migrations: bool = False) -> Result:

@@ -1,4 +1,4 @@
-"""Snapshot, inspection, profile, plan: everything before the first write to a target."""
+"""Profile and plan: everything between the snapshot and the first write to a target."""
 
 from __future__ import annotations
 
@@ -12,32 +12,14 @@ from pathlib import Path
 from nasmigrate.core.config_model import Config
 from nasmigrate.schema.asks import column_asks
 from nasmigrate.schema.evidence import ColumnAsk, TableProfile, merged
-from nasmigrate.schema.model import SourceSchema
-from nasmigrate.schema.parts import SPREAD_BYTES, SPREAD_ROWS, split_range
+from nasmigrate.schema.parts import SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
-from nasmigrate.sqlite.inspect import inspect
-from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot
+from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
 from nasmigrate.sqlite.profile import ProfileTask, key_bounds, open_profiler, run_profile
-from nasmigrate.sqlite.read import KeyRange, count_rows
-from nasmigrate.sqlite.snapshot import take_snapshot
+from nasmigrate.sqlite.read import KeyRange
 from nasmigrate.workflows.run import Run
-
-SNAPSHOT = "snapshot.db"
-FileState = tuple[tuple[str, int, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A snapshot and what is in it. `counts` are SQLite's own `count(*)`, independent of the profile."""
-
-    path: Path
-    snapshot: Path
-    sha256: str
-    size: int
-    schema: SourceSchema
-    counts: dict[str, int]
-    state: FileState
+from nasmigrate.workflows.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,71 +29,6 @@ class Prepared:
     source: Source
     plan: Plan
     scan_seconds: float
-
-
-def file_state(path: Path) -> FileState:
-    """(name, size, modification time in ns) of the database and its journals, to see whether anyone wrote.
-
-    An empty journal counts as none: reading a file in WAL mode leaves an empty -wal where there was no file.
-    """
-    state = []
-    for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal")):
-        try:
-            facts = name.stat()
-        except FileNotFoundError:
-            continue
-        if facts.st_size or name == path:
-            state.append((name.name, facts.st_size, facts.st_mtime_ns))
-    return tuple(state)
-
-
-def take_source(run: Run, path: Path) -> Source:
-    """Snapshot the live file into the run directory and inspect it.
-
-    Raises:
-        SourceError: the file cannot be read as a SQLite database with tables.
-    """
-    with run.phase("snapshot", str(path)):
-        path = check_file(path)
-        state = file_state(path)
-        if state[0][1] >= SPREAD_BYTES:
-            # The snapshot keeps one core busy, mostly outside Python; meanwhile the rest gets ready.
-            run.pool.warm(("nasmigrate.sqlite.profile", "nasmigrate.transfer.native"))
-            run.preload(("nasmigrate.schema.planner", "nasmigrate.schema.revisions", "nasmigrate.postgres.migrate"))
-        snapshot = take_snapshot(
-            path, run.directory.path(SNAPSHOT), busy_timeout=run.context.config.source.busy_timeout
-        )
-    with run.phase("inspect"):
-        schema, counts = _look(snapshot.path)
-    return Source(
-        path=path,
-        snapshot=snapshot.path,
-        sha256=snapshot.sha256,
-        size=snapshot.bytes,
-        schema=schema,
-        counts=counts,
-        state=state,
-    )
-
-
-def reopen_source(path: Path, snapshot: Path, sha256: str, state: FileState) -> Source:
-    """The source of an earlier run, from its snapshot; `state` is how the live file stood at that snapshot."""
-    schema, counts = _look(snapshot)
-    return Source(
-        path=path,
-        snapshot=snapshot,
-        sha256=sha256,
-        size=snapshot.stat().st_size,
-        schema=schema,
-        counts=counts,
-        state=state,
-    )
-
-
-def _look(snapshot: Path) -> tuple[SourceSchema, dict[str, int]]:
-    with closing(open_snapshot(snapshot)) as connection, mapped_errors(snapshot):
-        schema = inspect(connection)
-        return schema, {table.name: count_rows(connection, table.name) for table in schema.tables}
 
 
 def make(run: Run, source: Source) -> Prepared:

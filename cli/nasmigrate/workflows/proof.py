@@ -13,9 +13,9 @@ from nasmigrate.core.errors import TargetError
 from nasmigrate.core.result import Difference, Gate, TableResult
 from nasmigrate.postgres.catalogue import catalogue_facts, compare_catalogue, compare_facts
 from nasmigrate.postgres.connect import connected, mapped_errors
-from nasmigrate.postgres.control import read_originals
 from nasmigrate.postgres.digests import count_rows
 from nasmigrate.postgres.finish import check_sequences
+from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.schema.digest import fingerprint
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.model import SourceSchema, StorageClass
@@ -24,8 +24,8 @@ from nasmigrate.sqlite.open import open_snapshot
 from nasmigrate.verify.digests import TableOutcome, compare_digests
 from nasmigrate.verify.localise import Localiser
 from nasmigrate.verify.round_trip import round_trip
-from nasmigrate.workflows.prepare import Source
 from nasmigrate.workflows.run import Run
+from nasmigrate.workflows.source import Source, file_state
 
 _NOT_AS_PLANNED = "42"
 """Class of sqlstates for undefined tables, columns and functions, and for type mismatches."""
@@ -73,6 +73,19 @@ def decisions_gate(plan: Plan) -> Gate:
         )
     detail = f"{len(answerable)} accepted" if answerable else "nothing needs a decision"
     return Gate(name="decisions", status="pass" if looked_at else "inconclusive", detail=detail, checked=looked_at)
+
+
+def stillness_gate(source: Source) -> Gate:
+    """Whether anyone wrote to the source since the snapshot: such rows are not in the target."""
+    still = file_state(source.path) == source.state
+    return Gate(
+        name="source-still",
+        status="pass" if still else "fail",
+        detail="nobody wrote to the source since the snapshot"
+        if still
+        else "the source was written to after the snapshot; the newer rows are not in the target",
+        checked=1,
+    )
 
 
 def prove(

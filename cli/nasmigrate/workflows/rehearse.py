@@ -17,9 +17,10 @@ from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import embedded_server
 from nasmigrate.workflows.load import load
 from nasmigrate.workflows.outcome import finish, predict
-from nasmigrate.workflows.prepare import make, revisions_directory, take_source
+from nasmigrate.workflows.prepare import make, revisions_directory
 from nasmigrate.workflows.proof import decisions_gate, prove
 from nasmigrate.workflows.run import Run, running
+from nasmigrate.workflows.source import take_source
 
 
 def rehearse(context: Context, source: Path, *, target: Target | None = None, keep_target: bool = False) -> Result:

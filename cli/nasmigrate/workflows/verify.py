@@ -10,14 +10,16 @@ from nasmigrate.core.errors import StateError
 from nasmigrate.core.result import Gate, Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import connected
-from nasmigrate.postgres.control import has_control, latest_run, read_chunks
+from nasmigrate.postgres.control import has_control, latest_run
+from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.open import open_snapshot
 from nasmigrate.verify.source_side import read_again
 from nasmigrate.workflows.outcome import finish
-from nasmigrate.workflows.prepare import Source, answered, take_source
+from nasmigrate.workflows.prepare import answered
 from nasmigrate.workflows.proof import Proof, decisions_gate, prove
 from nasmigrate.workflows.run import running
+from nasmigrate.workflows.source import Source, take_source
 
 
 def verify(context: Context, source: Path, target: Target, *, round_trip: bool = False) -> Result:
