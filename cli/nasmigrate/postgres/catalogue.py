@@ -46,11 +46,11 @@ def compare_catalogue(
             neither asked for nor looked at.
 
     Returns:
-        The differences, by table, and how many objects of either side were compared: tables, their columns
-        and column order, triggers, and so on.
+        The differences, by table and in Postgres' names, and how many objects of either side were compared:
+        tables, their columns and column order, triggers, and so on.
     """
     found = read_tables(connection)
-    planned = {table.name: table for table in plan.tables}
+    planned = {table.name: table for table in plan.in_target_names().tables}
     differences: list[Difference] = []
     checked = 0
     for name in sorted({*planned, *found}):

@@ -27,8 +27,8 @@ def copy_statement(
     COPY is a utility statement: the server takes no parameters for it, so psycopg quotes them on the client. Only
     `where` goes through that, or a `%` in a name of the table would be read as a placeholder.
     """
-    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-    query: sql.Composable = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(SCHEMA, table.name))
+    columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.columns)
+    query: sql.Composable = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(SCHEMA, table.target))
     parts = [query.as_bytes(connection)]
     if where is not None:
         parts.append(b" WHERE ")
@@ -39,7 +39,7 @@ def copy_statement(
             parts.append(where.as_bytes(connection))
     if table.key:
         # Key order makes the reader's inserts appends, and the differences it names come in a stable order.
-        key = sql.SQL(", ").join(map(sql.Identifier, table.key))
+        key = sql.SQL(", ").join(map(sql.Identifier, table.targets(table.key)))
         parts.append(sql.SQL(" ORDER BY {}").format(key).as_bytes(connection))
     return b"COPY (" + b"".join(parts) + b") TO STDOUT (FORMAT BINARY)"
 

@@ -18,8 +18,8 @@ from nasmigrate.schema.plan import PlanColumn, PlanTable
 
 
 def table_name(table: PlanTable) -> sql.Composed:
-    """The qualified name."""
-    return sql.SQL("{}.{}").format(sql.Identifier("public"), sql.Identifier(table.name))
+    """The qualified name in Postgres."""
+    return sql.SQL("{}.{}").format(sql.Identifier("public"), sql.Identifier(table.target))
 
 
 def send_bytes(codec: Codec, column: sql.Composable) -> sql.Composed:
@@ -46,7 +46,7 @@ def _length(codec: Codec, column: sql.Composable) -> sql.Composed:
 
 def key_bytes(table: PlanTable, codecs: Sequence[Codec], alias: str = "s") -> sql.Composable:
     """Key bytes of a row as an expression."""
-    parts = [_sized(codecs[index], sql.Identifier(alias, table.columns[index].name)) for index in table.key_indices]
+    parts = [_sized(codecs[index], sql.Identifier(alias, table.columns[index].target)) for index in table.key_indices]
     return sql.SQL(" || ").join(parts)
 
 
@@ -55,7 +55,7 @@ def order_by(table: PlanTable, alias: str | None = None) -> sql.Composed:
     terms: list[sql.Composable] = []
     for index in table.key_indices:
         column = table.columns[index]
-        name = sql.Identifier(alias, column.name) if alias else sql.Identifier(column.name)
+        name = sql.Identifier(alias, column.target) if alias else sql.Identifier(column.target)
         terms.append(sql.SQL('{} COLLATE "C"').format(name) if column.pg_type == "text" else sql.SQL("{}").format(name))
     return sql.SQL(", ").join(terms)
 
@@ -84,7 +84,7 @@ def where_range(
 
 
 def _column_digest(column: PlanColumn, codec: Codec, keys: sql.Composable, order: sql.Composable) -> sql.Composed:
-    name = sql.Identifier("s", column.name)
+    name = sql.Identifier("s", column.target)
     if codec.send == "textsend":
         data = sql.SQL("convert_to(string_agg({c}, ''{o}), 'UTF8')").format(c=name, o=order)
     else:
@@ -152,7 +152,7 @@ def row_bytes(table: PlanTable, codecs: Sequence[Codec]) -> sql.Composed:
     """A whole row as binary COPY writes it: int2 field count, then int4 length and bytes per field."""
     parts: list[sql.Composable] = [sql.SQL("int2send({}::int2)").format(sql.Literal(len(codecs)))]
     for column, codec in zip(table.columns, codecs, strict=True):
-        name = sql.Identifier("s", column.name)
+        name = sql.Identifier("s", column.target)
         value = send_bytes(codec, name)
         length = sql.Literal(codec.width) if codec.width is not None else _length(codec, name)
         parts.append(sql.SQL("coalesce(int4send({}) || {}, int4send(-1))").format(length, value))

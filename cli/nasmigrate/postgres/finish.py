@@ -20,7 +20,7 @@ def _sequence(connection: psycopg.Connection, table: PlanTable) -> str | None:
     assert identity is not None  # noqa: S101 - callers ask for tables with an identity only
     row = connection.execute(
         "SELECT pg_get_serial_sequence(%s, %s)",
-        (table_name(table).as_string(connection), identity.name),
+        (table_name(table).as_string(connection), identity.target),
     ).fetchone()
     return row[0] if row else None
 
@@ -29,7 +29,7 @@ def _max_key(connection: psycopg.Connection, table: PlanTable) -> int | None:
     identity = table.identity
     assert identity is not None  # noqa: S101 - as above
     row = connection.execute(
-        sql.SQL("SELECT max({}) FROM ONLY {}").format(sql.Identifier(identity.name), table_name(table))
+        sql.SQL("SELECT max({}) FROM ONLY {}").format(sql.Identifier(identity.target), table_name(table))
     ).fetchone()
     return row[0] if row else None
 

@@ -26,10 +26,13 @@ _SIMPLE_DEFAULT = re.compile(r"[+-]?\d+(?:\.\d+)?|'(?:[^']|'')*'|\w+(?:\(\))?", 
 def metadata_from_plan(plan: Plan) -> sa.MetaData:
     """Build all tables of a plan, with columns, keys, indexes, checks and foreign keys, without a schema name.
 
+    Names are those of Postgres.
+
     Raises:
         UnmappableColumn: a column's `pg_type` is none that a codec has.
     """
     metadata = sa.MetaData()
+    plan = plan.in_target_names()
     for table in plan.tables:
         _table(metadata, table)
     # Last, when every parent stands: a key given as "parent.column" would break on a dot in a name.

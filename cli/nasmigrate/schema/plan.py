@@ -2,13 +2,19 @@
 
 The hash covers schema, codecs, rules and what the configuration decided; never counts, samples or paths, so the
 plan of tonight's live file equals the plan that was rehearsed on yesterday's.
+
+Names: `name`, and every name by which one part of a plan speaks of another (keys, terms of indexes, foreign keys and
+their parents), is the source's, as it is in `sqlite/`, in findings and in results. `target` is what a table or column
+is called in Postgres: `postgres/` and the revisions use it, or a whole plan `in_target_names`. Names of indexes and
+constraints, and SQL, are Postgres' alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -20,8 +26,14 @@ from nasmigrate.schema.rules.codec import Ruled
 PLAN_VERSION = 1
 
 
+def _as_in_the_source(validated: dict[str, Any]) -> str:
+    """What a table or column is called in Postgres unless the plan says otherwise."""
+    name: str = validated["name"]
+    return name
+
+
 class PlanColumn(Document):
-    """One column of the target.
+    """One column of the target, called `target` there; left out, that is its name in the source.
 
     `pg_type` is what DDL writes. `rules` are the mapping rules that its values go through before the codec.
     `generated` columns of the source stand as plain columns that hold the computed values (the finding
@@ -29,6 +41,7 @@ class PlanColumn(Document):
     """
 
     name: str
+    target: str = Field(default_factory=_as_in_the_source)
     declared_type: str
     codec: str
     parameters: dict[str, str | int] = Field(default_factory=dict)
@@ -76,7 +89,7 @@ class PlanIndex(Document):
 
 
 class PlanForeignKey(Document):
-    """A foreign key, all columns in key order."""
+    """A foreign key, all columns in key order; parent and columns as the source calls them."""
 
     name: str
     columns: tuple[str, ...]
@@ -95,13 +108,14 @@ class PlanCheck(Document):
 
 
 class PlanTable(Document):
-    """One table of the target.
+    """One table of the target, called `target` there; left out, that is its name in the source.
 
     `key` identifies a row: the primary key or the first usable unique key; empty when there is none. `mode` is
     `range` when chunks are ranges of the key, `multiset` when they are buckets of row digests.
     """
 
     name: str
+    target: str = Field(default_factory=_as_in_the_source)
     columns: tuple[PlanColumn, ...]
     key: tuple[str, ...] = ()
     mode: Literal["range", "multiset"] = "range"
@@ -131,7 +145,7 @@ class PlanTable(Document):
     @property
     def key_name(self) -> str:
         """The planned name of the primary key, else one that follows from the table's."""
-        return self.primary_key_name or fit(f"{self.name}_pkey")
+        return self.primary_key_name or fit(f"{self.target}_pkey")
 
     @property
     def key_indices(self) -> tuple[int, ...]:
@@ -147,6 +161,43 @@ class PlanTable(Document):
     def codecs(self) -> list[Codec]:
         """One codec per column, in column order."""
         return [column.build_codec() for column in self.columns]
+
+    def targets(self, names: Iterable[str]) -> tuple[str, ...]:
+        """What columns of the source are called in Postgres.
+
+        Raises:
+            KeyError: no such column.
+        """
+        return tuple(self.column(name).target for name in names)
+
+    def in_target_names(self, parents: Mapping[str, PlanTable]) -> PlanTable:
+        """The same table with every name as in Postgres; `parents` are the tables of the plan by their names."""
+        return self.model_copy(
+            update={
+                "name": self.target,
+                "columns": tuple(column.model_copy(update={"name": column.target}) for column in self.columns),
+                "key": self.targets(self.key),
+                "primary_key": self.targets(self.primary_key),
+                "indexes": tuple(self._index_in_target_names(index) for index in self.indexes),
+                "foreign_keys": tuple(
+                    key.model_copy(
+                        update={
+                            "columns": self.targets(key.columns),
+                            "parent": parents[key.parent].target,
+                            "parent_columns": parents[key.parent].targets(key.parent_columns),
+                        }
+                    )
+                    for key in self.foreign_keys
+                ),
+            }
+        )
+
+    def _index_in_target_names(self, index: PlanIndex) -> PlanIndex:
+        terms = tuple(
+            term if term.column is None else term.model_copy(update={"column": self.column(term.column).target})
+            for term in index.terms
+        )
+        return index.model_copy(update={"terms": terms})
 
 
 class TableEvidence(Document):
@@ -187,6 +238,11 @@ class Plan(Document):
             if table.name == name:
                 return table
         raise KeyError(name)
+
+    def in_target_names(self) -> Plan:
+        """The same plan with every name as in Postgres, for what looks at the target alone; the hash stays."""
+        parents = {table.name: table for table in self.tables}
+        return self.model_copy(update={"tables": tuple(table.in_target_names(parents) for table in self.tables)})
 
     def hashed(self) -> Plan:
         """The same plan with its hash set."""

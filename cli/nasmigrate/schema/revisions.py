@@ -73,6 +73,7 @@ def render_revisions(plan: Plan) -> tuple[RevisionFile, RevisionFile]:
         UnmappableColumn: a column's type is none that a codec has.
     """
     plan_hash = plan.hash or plan.compute_hash()
+    plan = plan.in_target_names()
     tables_id, constraints_id = (
         hashlib.sha256(f"{plan_hash}{step}".encode()).hexdigest()[:12] for step in ("tables", "constraints")
     )

@@ -221,7 +221,7 @@ class _Copier:
     @contextmanager
     def _copying(self, table: PlanTable, number: int) -> Iterator[psycopg.Copy]:
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-            table_name(table), sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+            table_name(table), sql.SQL(", ").join(sql.Identifier(column.target) for column in table.columns)
         )
         try:
             with self._target.cursor() as cursor, cursor.copy(statement) as copy:

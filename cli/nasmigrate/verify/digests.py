@@ -107,12 +107,12 @@ def compare_digests(
             future.result()
     for table in plan.tables:
         outcome = outcomes[table.name]
-        columns = [(column.name, column.pg_type) for column in table.columns]
+        columns = [(column.target, column.pg_type) for column in table.columns]
         # In key order: numbers say only when a chunk was begun. Buckets the source does not know come last.
         known = [chunk.chunk for chunk in in_key_order(expected.get(table.name, []))]
         order = [*known, *sorted(outcome.found.keys() - set(known))]
         found = (outcome.found[number] for number in order if number in outcome.found)
-        outcome.digest = table_digest(table.name, columns, found)
+        outcome.digest = table_digest(table.target, columns, found)
     return list(outcomes.values())
 
 

@@ -90,7 +90,7 @@ def load(
             analyze(connection, plan)
             connection.commit()
             ledger = read_chunks(connection, run_id)
-            catalogue = catalogue_facts(connection, [table.name for table in plan.tables])
+            catalogue = catalogue_facts(connection, [table.target for table in plan.tables])
             set_state(connection, run_id, "finished", catalogue)
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
             connection.commit()

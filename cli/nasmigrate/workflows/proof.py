@@ -272,7 +272,7 @@ def _localise(
 def _objects(proof: Proof, connection: psycopg.Connection, plan: Plan, recorded: Mapping[str, str] | None) -> None:
     differences, checked = compare_catalogue(connection, plan)
     if recorded is not None:
-        now = catalogue_facts(connection, [table.name for table in plan.tables])
+        now = catalogue_facts(connection, [table.target for table in plan.tables])
         seen = {(difference.table, difference.object) for difference in differences}
         differences += [
             difference

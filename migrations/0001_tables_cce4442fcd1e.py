@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: 06d61855cd63
+Revision ID: cce4442fcd1e
 Revises:
 
-Written by nasmigrate from plan abb89ac752208acd2541f18757a061d5ea23370db1c6c6e93e731a411ad14f60.
+Written by nasmigrate from plan e49bca51973f015e39be2d7c7a2c621f5bfd9e205fd21a3e6b0a394e4422c146.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = '06d61855cd63'
+revision: str = 'cce4442fcd1e'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None

@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: 8f9a97af37d4
-Revises: 06d61855cd63
+Revision ID: d6d831f6bf08
+Revises: cce4442fcd1e
 
-Written by nasmigrate from plan abb89ac752208acd2541f18757a061d5ea23370db1c6c6e93e731a411ad14f60.
+Written by nasmigrate from plan e49bca51973f015e39be2d7c7a2c621f5bfd9e205fd21a3e6b0a394e4422c146.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = '8f9a97af37d4'
-down_revision: str | None = '06d61855cd63'
+revision: str = 'd6d831f6bf08'
+down_revision: str | None = 'cce4442fcd1e'
 branch_labels: None = None
 depends_on: None = None
 
