@@ -19,6 +19,7 @@ from nasmigrate.core import errors
 from nasmigrate.core.config import Config, config_schema
 from nasmigrate.core.result import Result
 from nasmigrate.schema.plan import Plan
+from nasmigrate.workflows.lint_app import AppLint
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -105,6 +106,7 @@ def pages() -> dict[str, str]:
         ("config", config_schema()),
         ("result", Result.model_json_schema()),
         ("plan", Plan.model_json_schema()),
+        ("lint-app", AppLint.model_json_schema()),
     ):
         found[f"schemas/{name}.schema.json"] = json.dumps(schema, indent=2, sort_keys=True) + "\n"
     return found

@@ -10,7 +10,7 @@ import click
 
 from nasmigrate.commands._options import global_options
 
-# name -> the line shown by --help; the module has the same name and offers `command`.
+# name -> the line shown by --help; the module has the same name (with _ for -) and offers `command`.
 SUBCOMMANDS = {
     "init": "Write nasmigrate.toml for this folder.",
     "doctor": "Check everything a migration needs.",
@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "rehearse": "Do the whole migration on a throw-away target and prove it.",
     "copy": "Copy the source into an empty target and verify it.",
     "verify": "Compare source and target, row by row.",
+    "lint-app": "Look through an application's source for what Postgres will not take.",
     "report": "Show the result of a run again.",
     "runs": "List past runs and show what they left.",
     "config": "Show the settings and where each came from.",
@@ -36,7 +37,7 @@ class LazyGroup(click.Group):
         """Import `commands/<name>.py` and take its `command`."""
         if cmd_name not in SUBCOMMANDS:
             return None
-        module = importlib.import_module(f"nasmigrate.commands.{cmd_name}")
+        module = importlib.import_module(f"nasmigrate.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
