@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need and this machine lacks; quick when nothing is missing.
 set -eu
-needed="pgbouncer pgloader postgresql strace"
+needed="debootstrap docker.io iptables maven pgbouncer pgloader postgresql strace"
 
 missing=""
 for package in $needed; do

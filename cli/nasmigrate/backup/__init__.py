@@ -1,0 +1,1 @@
+"""Backups: dumps of Postgres, copies of SQLite, the manifest, what is kept."""

@@ -1,0 +1,1 @@
+"""Kill Bill: its client, its database, its accounts. The only room that knows HTTP."""
