@@ -4,7 +4,7 @@ NasmigrateError                         code
 ├─ UsageProblem                          2   a bad combination found after parsing
 ├─ ConfigError                           5   file, environment or value
 ├─ PreflightError                        6   anything found before the first write
-│   └─ TargetNotEmpty, RuleRefused
+│   └─ TargetNotEmpty, RuleRefused, ValueTooLarge, OperatorNotAllowed
 ├─ SchemaError                           6   the schema cannot be carried as asked
 │   ├─ UnmappableColumn
 │   ├─ IdentifierClash
@@ -148,6 +148,12 @@ class ValueTooLarge(PreflightError):
     """A value is larger than a field of Postgres can be."""
 
     code = "NM0604"
+
+
+class OperatorNotAllowed(PreflightError):
+    """The role we connect as may not do what is needed; the checks are the exact SQL to run by one who may."""
+
+    code = "NM0605"
 
 
 class SchemaError(NasmigrateError):

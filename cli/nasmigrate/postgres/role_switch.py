@@ -1,0 +1,174 @@
+"""The one membership that lets the application write, and what has to be true before and after.
+
+What a REVOKE of membership does to sessions that are open (a session learns of it when it takes a lock or begins a
+transaction, whatever the isolation level; the tests show each line on 15 and 18):
+
+- the next transaction is refused, and so is a statement that needs a lock its transaction does not hold yet; one that
+  waits for a lock is refused when it gets it after the REVOKE was committed;
+- a *prepared* statement may **go on writing** to tables whose locks its transaction holds already;
+- a transaction that has written **may still commit**: REVOKE waits for nobody.
+
+Whoever may go on holds ROW EXCLUSIVE. So closing the gate without losing a write takes, in one transaction, LOCK TABLE
+… IN EXCLUSIVE MODE on every table (it waits for exactly those, and holds back the others), then `revoke_writing`, then
+COMMIT. A session that did SET ROLE keeps that role's rights after the REVOKE. From PostgreSQL 16 on the membership is
+therefore given without SET; before that, `end_sessions` has to follow.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from nasmigrate.core.errors import TargetError
+from nasmigrate.core.redaction import redact
+from nasmigrate.postgres.roles import SCHEMA, SEQUENCE_RIGHTS, TABLE_RIGHTS, RoleNames, not_allowed
+from nasmigrate.postgres.roles_check import writing_rights
+
+# Everything in the schema that somebody else owns, with the word ALTER wants. What belongs to an extension stays with
+# it; a sequence of a column, the row type of a table and a type's array follow what they belong to.
+_NOT_OURS = """
+SELECT kind, (pg_identify_object(classid, objid, 0)).identity FROM (
+    SELECT 'TABLE', 'pg_class'::regclass::oid, c.oid, c.relowner FROM pg_class c
+    WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      AND NOT (c.relkind = 'S' AND EXISTS (
+          SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+             AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
+    UNION ALL
+    SELECT 'ROUTINE', 'pg_proc'::regclass::oid, p.oid, p.proowner FROM pg_proc p
+    WHERE p.pronamespace = %(schema)s::regnamespace
+    UNION ALL
+    SELECT 'TYPE', 'pg_type'::regclass::oid, t.oid, t.typowner FROM pg_type t
+    WHERE t.typnamespace = %(schema)s::regnamespace AND t.typtype IN ('d', 'e', 'r', 'c')
+      AND (t.typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+) AS object (kind, classid, objid, owner)
+WHERE owner <> (SELECT oid FROM pg_roles WHERE rolname = %(owner)s)
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = object.classid AND d.objid = object.objid AND d.deptype = 'e')
+ORDER BY kind, 2
+"""
+
+
+def hand_over(connection: psycopg.Connection, names: RoleNames) -> int:
+    """Give everything in the schema to the owner, and the writer its rights on it; in the caller's transaction.
+
+    For the time after a load, and for tables that the application made itself (`needs_ddl`). Repeatable. Each object
+    that changes hands is locked ACCESS EXCLUSIVE until the transaction ends.
+
+    Returns:
+        How many objects changed hands.
+
+    Raises:
+        OperatorNotAllowed: the operator may not; the error carries the exact SQL to run.
+    """
+    found = connection.execute(_NOT_OURS, {"schema": SCHEMA, "owner": names.owner}).fetchall()
+    # The identity is the server's own, qualified and quoted by it.
+    statements = [
+        sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(identity), sql.Identifier(names.owner))
+        for kind, identity in found
+    ]
+    for what, rights in (("TABLES", TABLE_RIGHTS), ("SEQUENCES", SEQUENCE_RIGHTS)):
+        statements.append(
+            sql.SQL("GRANT {} ON ALL {} IN SCHEMA {} TO {}").format(
+                rights, sql.SQL(what), sql.Identifier(SCHEMA), sql.Identifier(names.writer)
+            )
+        )
+    try:
+        with connection.transaction():
+            for statement in statements:
+                connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise not_allowed(connection, [f"{line.as_string(connection)};" for line in statements], error) from error
+    return len(found)
+
+
+def grant_writing(connection: psycopg.Connection, names: RoleNames, *, needs_ddl: bool = False) -> None:
+    """Let the application write: the switch, in the caller's transaction, which decides when it counts.
+
+    Args:
+        connection: to the target, in a transaction, as the operator.
+        names: the three roles.
+        needs_ddl: the application changes its own schema, so it becomes a member of the owner.
+
+    Raises:
+        TargetError: Postgres refused, or the application could not write after the grant; roll back.
+    """
+    role = names.owner if needs_ddl else names.writer
+    options = " WITH INHERIT TRUE, SET FALSE" if connection.info.server_version >= 160000 else ""
+    _execute(
+        connection,
+        sql.SQL("GRANT {} TO {}" + options).format(sql.Identifier(role), sql.Identifier(names.application)),
+        f"granting {role} to {names.application}",
+    )
+    closed = connection.execute(
+        "SELECT c.oid::regclass::text FROM pg_class c"
+        " WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 'p')"
+        " AND NOT (has_table_privilege(%s, c.oid, 'INSERT') AND has_table_privilege(%s, c.oid, 'UPDATE')"
+        " AND has_table_privilege(%s, c.oid, 'DELETE') AND has_table_privilege(%s, c.oid, 'SELECT')) ORDER BY 1",
+        (SCHEMA, *[names.application] * 4),
+    ).fetchall()
+    if closed:
+        raise TargetError(
+            f"role {names.application!r} could not write to {closed[0][0]} after the grant"
+            + (f", nor to {len(closed) - 1} more" if len(closed) > 1 else ""),
+            hint=f"before PostgreSQL 16 the role must have INHERIT; and {names.writer!r} needs its rights (hand_over)",
+            code="NM0811",
+        )
+
+
+def revoke_writing(connection: psycopg.Connection, names: RoleNames) -> None:
+    """Take the switch away, in the caller's transaction, and prove that nothing lets the application write any more.
+
+    Both memberships are taken, whoever granted them: from PostgreSQL 16 on, a REVOKE takes only what the same role
+    granted and says no more than a warning about the rest. What the application made itself becomes the owner's.
+    See the head of this module for what open sessions can still do.
+
+    Raises:
+        TargetError: Postgres refused, or the application would still be able to write; roll back.
+        OperatorNotAllowed: the operator may not take over what the application made; roll back.
+    """
+    hand_over(connection, names)
+    grants = connection.execute(
+        "SELECT r.rolname, g.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid"
+        " JOIN pg_roles a ON a.oid = m.member LEFT JOIN pg_roles g ON g.oid = m.grantor"
+        " WHERE a.rolname = %s AND r.rolname = ANY(%s) ORDER BY 1, 2",
+        (names.application, [names.owner, names.writer]),
+    ).fetchall()
+    for role, grantor in grants:
+        statement = sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(role), sql.Identifier(names.application))
+        if grantor is not None and connection.info.server_version >= 160000:
+            statement = sql.SQL("{} GRANTED BY {}").format(statement, sql.Identifier(grantor))
+        _execute(connection, statement, f"revoking {role} from {names.application}")
+    left = writing_rights(connection, names.application, owner=names.owner, writer=names.writer)
+    if left:
+        raise TargetError(
+            f"role {names.application!r} can still write after the revoke: {left[0]}",
+            hint="take these rights away by hand; nothing was changed",
+            details={"checks": list(left)},
+            code="NM0812",
+        )
+
+
+def end_sessions(connection: psycopg.Connection, application: str) -> int:
+    """Terminate the application role's sessions in this database; how many there were.
+
+    Raises:
+        TargetError: the operator may not (it takes membership of the role, or pg_signal_backend).
+    """
+    try:
+        row = connection.execute(
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE usename = %s AND datname = current_database() AND pid <> pg_backend_pid()",
+            (application,),
+        ).fetchone()
+    except psycopg.Error as error:
+        raise TargetError(f"cannot end the sessions of {application!r}: {redact(str(error)).strip()}") from error
+    return int(row[0]) if row else 0
+
+
+def _execute(connection: psycopg.Connection, statement: sql.Composed, doing: str) -> None:
+    try:
+        connection.execute(statement)
+    except psycopg.Error as error:
+        raise TargetError(
+            f"Postgres refused while {doing}: {redact(str(error)).strip()}", details={"sqlstate": error.sqlstate}
+        ) from error
