@@ -10,7 +10,7 @@ import pytest
 from support.copies import copied
 
 from nasmigrate.core.errors import ValueTooLarge
-from nasmigrate.schema import planner
+from nasmigrate.schema.planning import limits
 
 
 def test_a_value_over_the_limit_is_refused_before_anything_is_written(
@@ -20,7 +20,7 @@ def test_a_value_over_the_limit_is_refused_before_anything_is_written(
         connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, small BLOB, large BLOB)")
         connection.execute("INSERT INTO t VALUES (1, zeroblob(1000), zeroblob(1001))")
         connection.commit()
-    monkeypatch.setattr(planner, "FIELD_BYTES", 1000)
+    monkeypatch.setattr(limits, "FIELD_BYTES", 1000)
     with pytest.raises(ValueTooLarge) as refused:
         copied(tmp_path / "base", tmp_path / "app.db", database)
     assert int(refused.value.exit_code) == 6

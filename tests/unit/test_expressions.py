@@ -228,6 +228,7 @@ def test_no_text_makes_it_raise() -> None:
 
 SECONDS = "YYYY-MM-DD HH:MM:SS"
 NOW = "now() AT TIME ZONE 'UTC'"
+RANDOM = "sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
 
 
 @pytest.mark.parametrize(
@@ -255,6 +256,9 @@ NOW = "now() AT TIME ZONE 'UTC'"
         ("strftime('%Y-%m-%dT%H:%M:%fZ','now')", "text", None, f"to_char({NOW}, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"),
         ('datetime("now", "subsec")', "timestamp(3)", f"{SECONDS}.SSS",
          f"date_trunc('milliseconds', {NOW})::timestamp(3)"),
+        ("lower(hex(randomblob(16)))", "text", None, f"left(encode({RANDOM}, 'hex'), 32)"),
+        ("hex( randomblob(4) )", "text", None, f"upper(left(encode({RANDOM}, 'hex'), 8))"),
+        ("(randomblob(30))", "bytea", None, f"substr({RANDOM}, 1, 30)"),
         ("unixepoch() * 1000", "bigint", None, "floor(extract(epoch FROM now()))::bigint * 1000"),
         ("'2020-01-01'", "date", "YYYY-MM-DD", "'2020-01-01'::date"),
         ("'2020-01-01 00:00:00'", "timestamptz(0)", SECONDS, "'2020-01-01 00:00:00+00:00'::timestamptz(0)"),
@@ -296,7 +300,10 @@ def test_defaults(text: str, target_type: str, shape: str | None, expected: str)
         ("strftime('%H','now')", "text", None, "'%H'"),
         ("strftime('%s','now')", "text", None, "1970"),
         ("julianday('now')", "double precision", None, "julianday()"),
-        ("lower(hex(randomblob(16)))", "text", None, "randomblob()"),
+        ("hex(randomblob(31))", "text", None, "random bytes"),
+        ("lower(hex(randomblob(16)))", "bigint", None, "random digits"),
+        ("randomblob(16)", "text", None, "random bytes"),
+        ("abs(randomblob(16))", "text", None, "abs()"),
         ("random()", "bigint", None, "random()"),
         ("1 + 1", "bigint", None, "1+1"),
         ("'a' || 'b'", "text", None, "expression"),

@@ -156,6 +156,12 @@ class OperatorNotAllowed(PreflightError):
     code = "NM0605"
 
 
+class TableTooWide(PreflightError):
+    """A table has more columns, or wider rows, than a table of Postgres can have."""
+
+    code = "NM0606"
+
+
 class SchemaError(NasmigrateError):
     """The schema cannot be carried as asked."""
 

@@ -208,7 +208,11 @@ class TableProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphans:
-    """Rows of one foreign key whose parent is missing: how many, and up to five of their keys."""
+    """Rows of one foreign key whose parent is missing: how many, and up to five of their keys.
+
+    `respelled` rows have a parent, but only by its collation: it is written otherwise (a for A).
+    """
 
     count: int
     keys: tuple[str, ...]
+    respelled: int = 0

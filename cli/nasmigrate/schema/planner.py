@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasmigrate.core.errors import RuleRefused, ValueTooLarge
+from nasmigrate.core.errors import RuleRefused
 from nasmigrate.schema.model import Table
 from nasmigrate.schema.names import check_column_names
 from nasmigrate.schema.plan import Plan, PlanTable, TableEvidence
@@ -11,30 +11,11 @@ from nasmigrate.schema.planning.declared import declared_intent
 from nasmigrate.schema.planning.draft import Draft, PlanInput
 from nasmigrate.schema.planning.indexes import Indexes
 from nasmigrate.schema.planning.keys import Keys
+from nasmigrate.schema.planning.limits import check_tables, check_values
 from nasmigrate.schema.planning.objects import not_carried
 from nasmigrate.schema.planning.relations import Relations
 
 __all__ = ["PlanInput", "make_plan"]
-
-FIELD_BYTES = 2**30 - 1024
-"""Bytes of the largest value: a field, with its headers and the rest of its row in COPY, stays below 1 GiB."""
-
-
-def _check_sizes(source: PlanInput) -> None:
-    """Refuse values that no type of Postgres holds; a file of SQLite's own default limits has none."""
-    checks = [
-        f"VALUE_TOO_LARGE: {profile.name}.{column.name} holds a value of {column.max_bytes:,} bytes,"
-        f" a field of Postgres holds {FIELD_BYTES:,}"
-        for profile in source.profiles.values()
-        for column in profile.columns.values()
-        if column.max_bytes > FIELD_BYTES
-    ]
-    if checks:
-        raise ValueTooLarge(
-            checks[0],
-            checks=checks,
-            hint=f"length(CAST(column AS BLOB)) > {FIELD_BYTES} finds the rows in SQLite; keep such values elsewhere",
-        )
 
 
 def make_plan(source: PlanInput) -> Plan:
@@ -46,6 +27,7 @@ def make_plan(source: PlanInput) -> Plan:
         IdentifierClash: two objects would get one name in Postgres.
         SchemaError: a name Postgres cannot take, or an acceptance that names nothing.
         ValueTooLarge: a value does not fit a field of Postgres.
+        TableTooWide: a table does not fit, by its columns or by a row.
     """
     return _Planner(source).plan()
 
@@ -53,11 +35,11 @@ def make_plan(source: PlanInput) -> Plan:
 class _Planner:
     def __init__(self, source: PlanInput) -> None:
         self._draft = Draft(source)
-        _check_sizes(source)
+        check_values(self._draft)
         self._columns = Columns(self._draft)
         self._keys = Keys(self._draft)
         self._indexes = Indexes(self._draft, self._keys)
-        self._relations = Relations(self._draft)
+        self._relations = Relations(self._draft, self._keys)
 
     def plan(self) -> Plan:
         source = self._draft.source
@@ -73,7 +55,9 @@ class _Planner:
                 hint="correct the values, add a rule that takes them, or remove the rule: without it the column is"
                 " copied losslessly as it is",
             )
+        check_tables(self._draft)
         tables = tuple(self._table(table) for table in source.schema.tables)
+        self._keys.number_again()
         declared_intent(self._draft)
         others = not_carried(self._draft)
         findings = self._draft.answered()
@@ -96,6 +80,7 @@ class _Planner:
 
     def _table(self, table: Table) -> PlanTable:
         columns = tuple(self._columns.plan(table, column.name) for column in table.columns)
+        self._keys.notes(table)
         primary_key = self._keys.primary(table)
         key, ranges = self._keys.of_rows(table, primary_key)
         name = None

@@ -25,29 +25,40 @@ def find_orphans(connection: apsw.Connection, schema: SourceSchema) -> dict[tupl
             if parent is None or len(key.parent_columns) != len(key.columns):
                 continue
             orphans = _orphans(connection, table, key, parent)
-            if orphans.count:
+            if orphans.count or orphans.respelled:
                 found[table.name, position] = orphans
     return found
 
 
 def _orphans(connection: apsw.Connection, table: Table, key: ForeignKey, parent: Table) -> Orphans:
-    # The parent's column stands left of "=", so that its collation and affinity decide, as SQLite itself does.
-    match = " AND ".join(
-        f"p.{quote_ident(theirs)} = c.{quote_ident(ours)}"
-        for ours, theirs in zip(key.columns, key.parent_columns, strict=True)
-    )
-    present = " AND ".join(f"c.{quote_ident(ours)} IS NOT NULL" for ours in key.columns)
-    exists = f"SELECT 1 FROM main.{quote_ident(parent.name)} p WHERE {match}"  # noqa: S608 - quoted names only
-    condition = f"FROM main.{quote_ident(table.name)} c WHERE {present} AND NOT EXISTS ({exists})"
-    row = connection.execute(f"SELECT count(*) {condition}").fetchone()
-    count = int(row[0]) if row else 0
+    condition = _condition(table, key, parent)
+    count = _count(connection, condition)
     keys: list[str] = []
     if count:
         names: Sequence[str] = table.primary_key or key.columns
         columns = ", ".join(f"c.{quote_ident(name)}" for name in names)
-        sql = f"SELECT {columns} {condition} LIMIT {KEYS_KEPT}"
         keys = [
             ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
-            for values in connection.execute(sql)
+            for values in connection.execute(f"SELECT {columns} {condition} LIMIT {KEYS_KEPT}")
         ]
-    return Orphans(count=count, keys=tuple(keys))
+    folded = any(parent.column(name).collation != "BINARY" for name in key.parent_columns)
+    respelled = _count(connection, _condition(table, key, parent, by_bytes=True)) - count if folded else 0
+    return Orphans(count=count, keys=tuple(keys), respelled=respelled)
+
+
+def _count(connection: apsw.Connection, condition: str) -> int:
+    row = connection.execute(f"SELECT count(*) {condition}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _condition(table: Table, key: ForeignKey, parent: Table, *, by_bytes: bool = False) -> str:
+    """FROM and WHERE of the rows whose parent is missing."""
+    # The parent's column stands left of "=", so that its collation and affinity decide, as SQLite itself does.
+    collation = " COLLATE BINARY" if by_bytes else ""
+    match = " AND ".join(
+        f"p.{quote_ident(theirs)}{collation} = c.{quote_ident(ours)}"
+        for ours, theirs in zip(key.columns, key.parent_columns, strict=True)
+    )
+    present = " AND ".join(f"c.{quote_ident(ours)} IS NOT NULL" for ours in key.columns)
+    exists = f"SELECT 1 FROM main.{quote_ident(parent.name)} p WHERE {match}"  # noqa: S608 - quoted names only
+    return f"FROM main.{quote_ident(table.name)} c WHERE {present} AND NOT EXISTS ({exists})"

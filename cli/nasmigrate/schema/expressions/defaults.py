@@ -24,6 +24,7 @@ from nasmigrate.schema.expressions.facts import (
     write_decimal,
 )
 from nasmigrate.schema.expressions.moments import Shape, moment_literal, now_in_shape, shape_of_strftime
+from nasmigrate.schema.expressions.random import random_bytes
 from nasmigrate.schema.expressions.source import tokens_of
 
 Constant = int | Decimal | str | bytes | None
@@ -56,6 +57,9 @@ def default_sql(sql: str, *, target: TypeName, text_shape: str | None) -> str:
         return _constant(_signed("".join(token.text for token in tokens)), target=target, text_shape=text_shape)
     if len(tokens) == 1:
         return _single(sql, tokens[0], target=target, text_shape=text_shape)
+    random = random_bytes(sql[tokens[0].start : tokens[-1].end + 1], target=target, text_shape=text_shape)
+    if random is not None:
+        return random
     seconds = _epoch_factor(sql, tokens)
     if seconds is not None:
         return _epoch(seconds, target=target, text_shape=text_shape)
@@ -118,8 +122,6 @@ def _call(sql: str, tokens: Sequence[Token]) -> tuple[str, list[str]]:
         for token, following in pairwise(tokens)
         if following.token_type == TokenType.L_PAREN and _WORD.fullmatch(token.text)
     ]
-    if "randomblob" in words:
-        raise Refusal("the function randomblob(): PostgreSQL has no equal source of random bytes without an extension")
     if not words:
         raise Refusal("an expression that is neither a literal nor a call of the clock")
     outer = next((word for word in words if word not in _CLOCKS and word not in ("strftime", "unixepoch")), None)

@@ -7,6 +7,7 @@ name would be taken for another. So names of functions are checked on the tokens
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from nasmigrate.schema.expressions.facts import Refusal
+from nasmigrate.schema.expressions.facts import Refusal, fold
 
 FUNCTIONS = frozenset(
     {"abs", "coalesce", "ifnull", "iif", "length", "lower", "ltrim", "rtrim", "substr", "substring", "trim", "upper"}
@@ -42,6 +43,23 @@ def tokens_of(sql: str) -> list[Token]:
         return list(SQLite().tokenize(sql))
     except SqlglotError as error:
         raise Refusal("the text could not be read") from error
+
+
+def quoted_strings(sql: str, columns: Iterable[str]) -> tuple[str, ...]:
+    """The double-quoted words of an expression that are strings, because no column has that name.
+
+    See https://sqlite.org/quirks.html section 8. Text that cannot be read holds none.
+    """
+    names = {fold(name) for name in columns}
+    try:
+        tokens = tokens_of(sql)
+    except Refusal:
+        return ()
+    return tuple(
+        token.text
+        for token in tokens
+        if token.token_type == TokenType.IDENTIFIER and sql[token.start] == '"' and fold(token.text) not in names
+    )
 
 
 def read(sql: str) -> Source:

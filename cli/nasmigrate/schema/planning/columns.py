@@ -125,6 +125,7 @@ class Columns:
                 column=name,
             )
             return None
+        self._draft.note_strings(column.default_sql, (), table=table.name, column=name)
         return None if result.sql.upper() == "NULL" else result.sql
 
 

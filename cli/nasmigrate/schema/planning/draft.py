@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nasmigrate.core.errors import SchemaError
@@ -11,7 +11,7 @@ from nasmigrate.core.toml import toml_string
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.codecs.temporal import expression_shape
 from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile
-from nasmigrate.schema.expressions import NotTranslated, Translated, translate_predicate, translate_term
+from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_strings, translate_predicate, translate_term
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.names import Names
 
@@ -81,6 +81,22 @@ class Draft:
     def types(self, table: Table) -> dict[str, str]:
         """Postgres types of all columns."""
         return {column.name: self.codecs[table.name, column.name].pg_type for column in table.columns}
+
+    def note_strings(
+        self, sql: str, columns: Iterable[str], *, table: str, column: str | None = None, object: str | None = None
+    ) -> None:
+        """Note words in double quotes that SQLite takes for strings, as no column has that name."""
+        found = quoted_strings(sql, columns)
+        if found:
+            self.find(
+                "DQ_STRING",
+                "note",
+                f"{', '.join(found)} in double quotes: no column has that name, so SQLite reads a string and so do we",
+                table=table,
+                column=column,
+                object=object,
+                count=len(found),
+            )
 
     def predicate(self, table: Table, sql: str) -> Translated | NotTranslated:
         """A CHECK, or the WHERE of an index."""

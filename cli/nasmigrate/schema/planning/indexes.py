@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nasmigrate.schema.expressions import NotTranslated
-from nasmigrate.schema.model import IndexTerm, Table
+from nasmigrate.schema.model import Index, IndexTerm, Table
 from nasmigrate.schema.names import fit
 from nasmigrate.schema.plan import PlanCheck, PlanIndex, PlanIndexTerm
 from nasmigrate.schema.planning.draft import Draft, short
@@ -19,9 +19,11 @@ class Indexes:
 
     def of(self, table: Table) -> tuple[PlanIndex, ...]:
         """The indexes of a table, UNIQUE constraints among them, without those of its primary key."""
-        planned = []
+        planned = list(self._keys.in_place_of_primary(table))
         for index in table.indexes:
-            if index.origin == "pk" or (index.unique and self._keys.class_collision(table, index)):
+            if index.origin == "pk" and not self._is_folded(table, index):
+                continue
+            if index.unique and self._keys.class_collision(table, index):
                 continue
             terms = [self._term(table, term) for term in index.terms]
             where = self._draft.predicate(table, index.where_sql) if index.where_sql else None
@@ -35,6 +37,9 @@ class Indexes:
                     object=index.name,
                 )
                 continue
+            for sql in (index.where_sql, *(term.expression_sql for term in index.terms)):
+                if sql is not None:
+                    self._draft.note_strings(sql, self._draft.types(table), table=table.name, object=index.name)
             automatic = index.name.startswith("sqlite_autoindex_")
             columns = "_".join(term.column or "expr" for term in index.terms)
             wanted = f"{table.name}_{columns}_key" if automatic else index.name
@@ -50,6 +55,13 @@ class Indexes:
                 )
             )
         return tuple(planned)
+
+    def _is_folded(self, table: Table, index: Index) -> bool:
+        """Whether a primary key compares text otherwise than by its bytes: then it takes an index beside the key."""
+        return not self._keys.is_mixed(table, index) and any(
+            term.collation != "BINARY" and term.column and self._draft.types(table)[term.column] == "text"
+            for term in index.terms
+        )
 
     def _term(self, table: Table, term: IndexTerm) -> PlanIndexTerm | NotTranslated:
         if term.expression_sql is not None:
@@ -97,5 +109,7 @@ class Indexes:
                     object=check.name or f"{table.name}_check{number}",
                 )
                 continue
-            planned.append(PlanCheck(name=fit(check.name or f"{table.name}_check{number}"), sql=result.sql))
+            name = check.name or f"{table.name}_check{number}"
+            self._draft.note_strings(check.sql, self._draft.types(table), table=table.name, object=name)
+            planned.append(PlanCheck(name=fit(name), sql=result.sql))
         return tuple(planned)

@@ -1,9 +1,14 @@
-"""The primary key, and the columns that name a row: what chunks are ranges of."""
+"""The primary key, the numbers it gives out, and the columns that name a row: what chunks are ranges of."""
 
 from __future__ import annotations
 
-from nasmigrate.schema.model import Index, Table
+from nasmigrate.schema.codecs.candidate import first_word
+from nasmigrate.schema.model import Affinity, Index, Table
+from nasmigrate.schema.plan import PlanIndex, PlanIndexTerm
 from nasmigrate.schema.planning.draft import Draft
+
+MAX_BIGINT = 2**63 - 1
+_NUMBERING_WORDS = frozenset({"SERIAL", "BIGSERIAL", "SMALLSERIAL"})
 
 
 class Keys:
@@ -14,12 +19,13 @@ class Keys:
 
     def primary(self, table: Table) -> tuple[str, ...]:
         """The columns of the primary key in key order; none where Postgres would refuse it."""
-        nulls = sum(self._draft.profile(table, name).nulls for name in table.primary_key)
+        nulls = self.nulls_in(table)
         if nulls:
             self._draft.find(
                 "NULL_IN_PK",
                 "decision",
-                f"{nulls} NULL in the primary key ({', '.join(table.primary_key)}); no primary key is built",
+                f"{nulls} NULL in the primary key ({', '.join(table.primary_key)}); a UNIQUE constraint stands in its"
+                " place, which allows them as SQLite did",
                 table=table.name,
                 count=nulls,
             )
@@ -28,6 +34,88 @@ class Keys:
         if pk_index is not None and self.class_collision(table, pk_index):
             return ()
         return table.primary_key
+
+    def nulls_in(self, table: Table) -> int:
+        """How many NULLs the columns of the primary key hold; SQLite allows them, but in a rowid."""
+        return sum(self._draft.profile(table, name).nulls for name in table.primary_key)
+
+    def in_place_of_primary(self, table: Table) -> tuple[PlanIndex, ...]:
+        """The UNIQUE constraint that stands for a primary key with NULLs."""
+        pk_index = next((index for index in table.indexes if index.origin == "pk"), None)
+        if not self.nulls_in(table) or (pk_index is not None and self.is_mixed(table, pk_index)):
+            return ()
+        name = table.primary_key_name or f"{table.name}_pkey"
+        return (
+            PlanIndex(
+                name=self._draft.names.free(name, f"primary key of {table.name}"),
+                unique=True,
+                terms=tuple(PlanIndexTerm(column=column) for column in table.primary_key),
+                constraint=True,
+            ),
+        )
+
+    def notes(self, table: Table) -> None:
+        """What the application may count on: who numbers the rows, and up to where."""
+        if not table.primary_key:
+            self._draft.find(
+                "NO_PRIMARY_KEY",
+                "note",
+                "no primary key: its rows are compared as a multiset; SQLite's own rowid is not carried",
+                table=table.name,
+            )
+        elif len(table.primary_key) == 1 and table.rowid_alias is None:
+            column = table.column(table.primary_key[0])
+            named = first_word(column.declared_type) in _NUMBERING_WORDS
+            if column.affinity is Affinity.INTEGER or named:
+                self._draft.find(
+                    "PK_NOT_ROWID",
+                    "note",
+                    f"declared {column.declared_type}, which SQLite does not number: a row inserted without it gets"
+                    " NULL" + (" or fails" if column.not_null else "") + "; in Postgres nothing numbers it either",
+                    table=table.name,
+                    column=column.name,
+                )
+        if table.rowid_alias is not None:
+            self._numbering(table, table.rowid_alias)
+
+    def _numbering(self, table: Table, name: str) -> None:
+        profile = self._draft.profile(table, name)
+        highest = max(profile.integer_max if profile.integers else 0, table.sequence or 0)
+        if highest == MAX_BIGINT:
+            self._draft.find(
+                "SEQUENCE_EXHAUSTED",
+                "decision",
+                "the highest number there is was given out: Postgres will refuse the next row as SQLite does with"
+                " AUTOINCREMENT (without it, SQLite looks for a free number)",
+                table=table.name,
+                column=name,
+            )
+        if table.autoincrement and profile.integers and profile.integer_max > max(table.sequence or 0, 0):
+            self._draft.find(
+                "SEQUENCE_BEHIND",
+                "note",
+                f"sqlite_sequence says {table.sequence or 0}, the highest number in use is {profile.integer_max};"
+                " the higher one counts",
+                table=table.name,
+                column=name,
+            )
+
+    def number_again(self) -> None:
+        """One note for all tables that may give out a number again, which an identity column does not."""
+        names = [
+            table.name
+            for table in self._draft.source.schema.tables
+            if table.rowid_alias is not None and not table.autoincrement
+        ]
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            self._draft.find(
+                "ID_REUSE_ENDS",
+                "note",
+                f"without AUTOINCREMENT, SQLite gives the highest number out again once its row is deleted; Postgres"
+                f" does not ({shown})",
+                count=len(names),
+            )
 
     def of_rows(self, table: Table, primary_key: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
         """The columns that identify a row, and whether chunks can be ranges of them."""
@@ -62,16 +150,7 @@ class Keys:
 
     def class_collision(self, table: Table, index: Index) -> bool:
         """A unique column of several classes: 5, '5' and x'35' are three values, equal once written alike."""
-        mixed = [
-            term.column
-            for term in index.terms
-            if term.column and len(self._draft.profile(table, table.column(term.column).name).classes) > 1
-        ]
-        mixed = [
-            name
-            for name in mixed
-            if not set(self._draft.profile(table, table.column(name).name).classes) <= {"integer", "real"}
-        ]
+        mixed = self._mixed(table, index)
         if mixed:
             self._draft.find(
                 "CLASS_COLLISION",
@@ -81,3 +160,16 @@ class Keys:
                 column=mixed[0],
             )
         return bool(mixed)
+
+    def is_mixed(self, table: Table, index: Index) -> bool:
+        """Whether a unique index is not built because a column of it holds several classes."""
+        return bool(self._mixed(table, index))
+
+    def _mixed(self, table: Table, index: Index) -> list[str]:
+        names = [term.column for term in index.terms if term.column]
+        return [
+            name
+            for name in names
+            if len(classes := set(self._draft.profile(table, table.column(name).name).classes)) > 1
+            and not classes <= {"integer", "real"}
+        ]

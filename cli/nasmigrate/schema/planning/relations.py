@@ -7,13 +7,15 @@ from nasmigrate.schema.model import ForeignKey, Table
 from nasmigrate.schema.names import fit
 from nasmigrate.schema.plan import PlanForeignKey
 from nasmigrate.schema.planning.draft import Draft
+from nasmigrate.schema.planning.keys import Keys
 
 
 class Relations:
     """Plans the foreign keys of tables."""
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, keys: Keys) -> None:
         self._draft = draft
+        self._keys = keys
 
     def of(self, table: Table) -> tuple[PlanForeignKey, ...]:
         """The foreign keys of a table that hold in Postgres."""
@@ -61,8 +63,11 @@ class Relations:
             parent = self._draft.source.schema.table(key.parent)
         except KeyError:
             return "FK_PARENT_MISSING", "there is no such table", None
-        if len(key.parent_columns) != len(key.columns) or not self._is_unique(parent, key.parent_columns):
+        if len(key.parent_columns) != len(key.columns):
             return "FK_MISMATCH", "the columns it points to are not a unique key", None
+        reason = self._not_unique(parent, key.parent_columns)
+        if reason is not None:
+            return "FK_MISMATCH", reason, None
         pairs = zip(key.columns, key.parent_columns, strict=True)
         for child_name, parent_name in pairs:
             child = self._draft.codecs[table.name, table.column(child_name).name]
@@ -71,18 +76,27 @@ class Relations:
                 message = f"{child_name} is {child.pg_type}, {key.parent}.{parent_name} is {other.pg_type}"
                 return "FK_TYPE_MISMATCH", message, None
         orphans = self._draft.source.orphans.get((table.name, position))
+        if orphans is not None and orphans.respelled:
+            return "FK_MISMATCH", f"{orphans.respelled} rows spell their parent otherwise than it is written", None
         if orphans is not None and orphans.count:
             return "FK_ORPHANS", f"{orphans.count} rows have no parent", orphans
         return None
 
-    def _is_unique(self, parent: Table, columns: tuple[str, ...]) -> bool:
+    def _not_unique(self, parent: Table, columns: tuple[str, ...]) -> str | None:
+        """Why no foreign key can point to these columns in Postgres; None when one can."""
         names = {parent.column(column).name for column in columns}
-        if names == set(parent.primary_key):
-            return not any(self._draft.profile(parent, name).nulls for name in names)
-        return any(
-            index.unique
-            and not index.where_sql
-            and all(term.collation == "BINARY" for term in index.terms)
-            and {parent.column(term.column).name for term in index.terms if term.column} == names
-            for index in parent.indexes
-        )
+        reason = "the columns it points to are not a unique key"
+        if names == set(parent.primary_key) and parent.rowid_alias is not None:
+            return None
+        for index in parent.indexes:
+            if not index.unique or index.where_sql or any(term.column is None for term in index.terms):
+                continue
+            if {parent.column(term.column).name for term in index.terms if term.column} != names:
+                continue
+            if self._keys.is_mixed(parent, index):
+                reason = "the key it points to is not built: it holds several storage classes"
+            elif index.origin != "pk" and any(term.collation != "BINARY" for term in index.terms):
+                reason = "the key it points to does not compare by bytes, as a foreign key of Postgres does"
+            else:
+                return None
+        return reason
