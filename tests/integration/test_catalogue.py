@@ -57,6 +57,8 @@ CHANGES = [
     ("ALTER TABLE users ALTER name SET NOT NULL", "column name"),
     ("ALTER TABLE users ALTER name DROP DEFAULT", "column name"),
     ("ALTER TABLE users ALTER born SET DEFAULT now()", "column born"),
+    ("ALTER TABLE users ALTER label DROP EXPRESSION", "column label"),
+    ('ALTER TABLE users DROP label, ADD label text COLLATE "C"', "column label"),
     ("ALTER TABLE users ALTER id DROP IDENTITY", "column id"),
     ("ALTER TABLE users ALTER id SET GENERATED ALWAYS", "column id"),
     ('ALTER TABLE "Orders" DROP CONSTRAINT "Orders_pkey" CASCADE', "primary key Orders_pkey"),
@@ -156,6 +158,10 @@ def test_every_change_is_named_by_plan_and_by_facts(loaded: str, change: str, na
             'constraint "users"."users_score"',
         ),
         ("ALTER TABLE users ALTER name SET DEFAULT 'other'", 'column "users"."name"'),
+        (
+            'ALTER TABLE users DROP label, ADD label text COLLATE "C" GENERATED ALWAYS AS (email) STORED',
+            'column "users"."label"',
+        ),
         (
             "DROP INDEX users_sum; CREATE INDEX users_sum ON users ((score + 2), id)",
             'index "users"."users_sum"',

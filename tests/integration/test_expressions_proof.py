@@ -82,6 +82,7 @@ PREDICATES = [
 ]  # fmt: skip
 
 TERMS = [
+    "t || i", "'a' || k || b", "b || flag", "length(i)", "length(-k)", "i || j", "'x' || (i > j)",
     "lower(t)", "upper(t)", "trim(t)", "ltrim(t)", "rtrim(t)", "t || u", "t || '-' || u", "substr(t, 1, 2)",
     "length(t)",
     "coalesce(t, 'none')", "i + 1", "i - j", "k + k", "k * k", "-k", "i * 2", "i / 3", "i % 3", "j / 0", "abs(i)",

@@ -39,6 +39,7 @@ def column(
     nullable: bool = True,
     default_sql: str | None = None,
     identity: bool = False,
+    computed_sql: str | None = None,
 ) -> PlanColumn:
     return PlanColumn(
         name=name,
@@ -49,6 +50,8 @@ def column(
         nullable=nullable,
         default_sql=default_sql,
         identity=identity,
+        generated=None if computed_sql is None else "virtual",
+        computed_sql=computed_sql,
     )
 
 
@@ -71,6 +74,7 @@ def ordinary_plan() -> Plan:
             column("token", default_sql="md5((random())::text)"),
             column("day", default_sql="to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"),
             column("plain_time", "timestamp"),
+            column("label", computed_sql="""lower(email COLLATE "C") || ' 100%:x'"""),
         ),
         primary_key=("id",),
         primary_key_name="users_pkey",

@@ -27,6 +27,7 @@ __all__ = ["catalogue_facts", "compare_catalogue", "compare_facts", "user_object
 
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 _IDENTITY = {"d": " identity by default", "a": " identity always"}
+_GENERATED = {"s": " generated stored", "v": " generated virtual"}
 _PRECISE_TYPE = re.compile(r"(time|timestamp|timestamptz)(\(\d\))?", re.ASCII)
 _NO_OBJECT = "nothing"
 
@@ -170,14 +171,15 @@ def _planned_column(table: PlanTable, column: PlanColumn) -> str:
     collation = f" collate {_quoted(column.collation)}" if column.collation is not None else ""
     identity = _IDENTITY["d"] if column.identity else ""
     default = " default" if column.default_sql is not None and not column.identity else ""
+    generated = _GENERATED["s"] if column.computed_sql is not None else ""
     null = "" if table.is_nullable(column) else " not null"
-    return f"{_format_type(column.pg_type)}{collation}{null}{identity}{default}"
+    return f"{_format_type(column.pg_type)}{collation}{null}{identity}{generated}{default}"
 
 
 def _column_words(column: FoundColumn) -> str:
     collation = f" collate {_quoted(column.collation)}" if column.collation is not None else ""
     identity = _IDENTITY.get(column.identity, "")
-    generated = " generated" if column.generated else ""
+    generated = _GENERATED.get(column.generated, "")
     null = " not null" if column.not_null else ""
     return f"{column.type}{collation}{null}{identity}{generated}"
 

@@ -153,15 +153,17 @@ def _table(metadata: sa.MetaData, table: PlanTable) -> sa.Table:
 
 
 def _column(table: PlanTable, column: PlanColumn) -> sa.Column[Any]:
-    default: sa.Identity | sa.TextClause | None = None
+    default: sa.Identity | sa.Computed | sa.TextClause | None = None
     if column.identity:
         default = sa.Identity(always=False)
+    elif column.computed_sql is not None:
+        default = sa.Computed(sa.text(sql_text(column.computed_sql)), persisted=True)
     elif column.default_sql is not None:
         default = sa.text(default_text(column.default_sql))
     return sa.Column(
         column.name,
         column_type(column),
-        *([default] if isinstance(default, sa.Identity) else []),
+        *([default] if isinstance(default, sa.Identity | sa.Computed) else []),
         server_default=default if isinstance(default, sa.TextClause) else None,
         nullable=table.is_nullable(column),
         # Otherwise SQLAlchemy makes a SERIAL of an integer primary key.

@@ -36,8 +36,9 @@ class PlanColumn(Document):
     """One column of the target, called `target` there; left out, that is its name in the source.
 
     `pg_type` is what DDL writes. `rules` are the mapping rules that its values go through before the codec.
-    `generated` columns of the source stand as plain columns that hold the computed values (the finding
-    GENERATED_FROZEN says so).
+    `generated` says that SQLite computes the column. With `computed_sql`, the expression in Postgres' SQL, Postgres
+    does so too (GENERATED ALWAYS AS … STORED) and nothing is copied into it; without, it stands as a plain column
+    that holds the computed values (the finding GENERATED_FROZEN says so).
     """
 
     name: str
@@ -52,6 +53,7 @@ class PlanColumn(Document):
     default_sql: str | None = None
     identity: bool = False
     generated: Literal["stored", "virtual"] | None = None
+    computed_sql: str | None = None
     raw_text: bool = False
 
     def build_codec(self) -> Codec:
@@ -161,6 +163,11 @@ class PlanTable(Document):
     def codecs(self) -> list[Codec]:
         """One codec per column, in column order."""
         return [column.build_codec() for column in self.columns]
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """Positions of the columns that rows are written into: all that Postgres does not compute itself."""
+        return tuple(place for place, column in enumerate(self.columns) if column.computed_sql is None)
 
     def targets(self, names: Iterable[str]) -> tuple[str, ...]:
         """What columns of the source are called in Postgres.

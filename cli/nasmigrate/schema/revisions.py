@@ -201,6 +201,8 @@ def _create_table(table: PlanTable) -> str:
         parts = [repr(column.name), type_code(column)]
         if column.identity:
             parts.append("sa.Identity(always=False)")
+        elif column.computed_sql is not None:
+            parts.append(f"sa.Computed({_text(sql_text(column.computed_sql))}, persisted=True)")
         elif column.default_sql is not None:
             parts.append(f"server_default={_text(default_text(column.default_sql))}")
         parts.append(f"nullable={table.is_nullable(column)}")

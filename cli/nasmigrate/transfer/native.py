@@ -184,7 +184,7 @@ class _Copier:
             making = RangeChunk(table, codecs, number)
             with self._copying(table, number) as copy:
                 while pending is not None and not self._full(making, pending):
-                    copy.write(assemble(pending.columns))
+                    copy.write(assemble([pending.columns[place] for place in table.written]))
                     making.add(pending)
                     pending = next(batches, None)
             chunk = making.finish(after, task.last if pending is None else making.last_key)
@@ -211,7 +211,9 @@ class _Copier:
         with Buckets(table, bits, self._job.workdir) as buckets:
             with self._copying(table, 0) as copy:
                 for batch in self._batches(table, codecs, KeyRange()):
-                    copy.write(b"".join(buckets.add(batch)))
+                    rows = buckets.add(batch)
+                    whole = len(table.written) == len(table.columns)
+                    copy.write(b"".join(rows) if whole else assemble([batch.columns[p] for p in table.written]))
             chunks, originals = buckets.finish()
         self._record(chunks, originals)
         return chunks
@@ -221,7 +223,8 @@ class _Copier:
     @contextmanager
     def _copying(self, table: PlanTable, number: int) -> Iterator[psycopg.Copy]:
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-            table_name(table), sql.SQL(", ").join(sql.Identifier(column.target) for column in table.columns)
+            table_name(table),
+            sql.SQL(", ").join(sql.Identifier(table.columns[place].target) for place in table.written),
         )
         try:
             with self._target.cursor() as cursor, cursor.copy(statement) as copy:

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from nasmigrate.schema.expressions.agree import stored_as, truth, typed
 from nasmigrate.schema.expressions.defaults import default_sql
 from nasmigrate.schema.expressions.facts import ColumnTypes, NotTranslated, Refusal, Translated, TypeName, Value
-from nasmigrate.schema.expressions.source import quoted_strings, read
+from nasmigrate.schema.expressions.source import columns_of, quoted_strings, read
 from nasmigrate.schema.expressions.translator import Translator
 
 __all__ = [
     "ColumnTypes",
     "NotTranslated",
     "Translated",
+    "columns_of",
     "quoted_strings",
     "translate_default",
     "translate_predicate",

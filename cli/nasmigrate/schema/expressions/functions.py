@@ -24,6 +24,18 @@ def text_argument(value: Value, what: str) -> Value:
     return value.rewritten(f"{value.sql}::text") if value.is_literal else value
 
 
+def written(value: Value, what: str) -> Value:
+    """A value as text: an integer in its decimal digits, which both systems write alike.
+
+    Raises:
+        Refusal: neither text nor an integer; SQLite writes a REAL with 15 digits, PostgreSQL as many as it needs.
+    """
+    if value.kind not in (Kind.INTEGER, Kind.BOOLEAN):
+        return text_argument(value, what)
+    number = as_integer(value)
+    return Value(sql=f"({number.sql})::text", kind=Kind.TEXT)
+
+
 def calculate(left: Value, operator: str, right: Value) -> Value:
     """`+`, `-` or `*` on two integers (in 64 bits) or with a double.
 
@@ -104,14 +116,14 @@ def like(value: Value, pattern: Value, *, negated: bool) -> Value:
 
 
 def length(value: Value) -> Value:
-    """How long a value is: characters of a text (which has no NUL in PostgreSQL), bytes of a blob.
+    """How long a value is: characters of a text (which has no NUL in PostgreSQL) or integer, bytes of a blob.
 
     Raises:
-        Refusal: neither text nor bytes.
+        Refusal: of another kind.
     """
     if value.kind == Kind.BYTES:
         return Value(sql=f"octet_length({value.sql})", kind=Kind.INTEGER)
-    return Value(sql=f"length({text_argument(value, 'length()').sql})", kind=Kind.INTEGER)
+    return Value(sql=f"length({written(value, 'length()').sql})", kind=Kind.INTEGER)
 
 
 def fold_case(name: str, value: Value) -> Value:

@@ -62,6 +62,19 @@ def quoted_strings(sql: str, columns: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def columns_of(sql: str, columns: Iterable[str]) -> frozenset[str]:
+    """The columns that an expression may speak of: every word of it that is the name of one.
+
+    Text that cannot be read speaks of none.
+    """
+    names = {fold(name): name for name in columns}
+    try:
+        tokens = tokens_of(sql)
+    except Refusal:
+        return frozenset()
+    return frozenset(names[fold(token.text)] for token in tokens if fold(token.text) in names)
+
+
 def read(sql: str) -> Source:
     """Parse one expression.
 

@@ -239,8 +239,8 @@ class Translator:
         return functions.divide(left, _INTEGER_ARITHMETIC[type(node)], right)
 
     def _concatenate(self, node: exp.DPipe) -> Value:
-        left = functions.text_argument(self._operand(node.this), "||")
-        right = functions.text_argument(self._operand(node.expression), "||")
+        left = functions.written(self._operand(node.this), "||")
+        right = functions.written(self._operand(node.expression), "||")
         return Value(sql=f"{left.operand} || {right.operand}", kind=Kind.TEXT, compound=True)
 
     def _case(self, node: exp.Case) -> Value:

@@ -12,6 +12,7 @@ from nasmigrate.schema.findings import value_findings
 from nasmigrate.schema.model import Table
 from nasmigrate.schema.plan import PlanColumn
 from nasmigrate.schema.planning.draft import Draft, short
+from nasmigrate.schema.planning.generated import GeneratedColumns
 from nasmigrate.schema.planning.ruled import Refused, applied_findings, nulls_made, ruled_codec
 from nasmigrate.schema.planning.ruled_default import ruled_default
 from nasmigrate.schema.rules.answers import answer, rule_block
@@ -23,6 +24,7 @@ class Columns:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
+        self._generated = GeneratedColumns(draft)
 
     def decide(self, table: Table, name: str) -> None:
         """Give a column its codec, and say what its values are like.
@@ -67,15 +69,7 @@ class Columns:
         """The column of the target; all columns of the table are decided."""
         column, codec = table.column(name), self._draft.codecs[table.name, name]
         default = self._default(table, name, codec)
-        if column.generated:
-            self._draft.find(
-                "GENERATED_FROZEN",
-                "decision",
-                f"a {column.generated} generated column; it stands as a plain column holding the computed values"
-                f" ({short(column.generated_sql or '')})",
-                table=table.name,
-                column=name,
-            )
+        computed = self._generated.expression(table, column, codec)
         nulls = self._draft.profile(table, name).nulls
         by_rules = nulls_made(self._draft.profile(table, name), codec)
         made = f" ({by_rules} of them made by its rules)" if by_rules else ""
@@ -101,6 +95,7 @@ class Columns:
             default_sql=default,
             identity=name == table.rowid_alias and codec.name == "bigint",
             generated=column.generated,
+            computed_sql=computed,
             raw_text=self._draft.profile(table, name).raw_texts > 0,
         )
 

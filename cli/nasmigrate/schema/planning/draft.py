@@ -17,6 +17,8 @@ from nasmigrate.schema.names import Names
 
 _LIST_LIMIT = 200
 """Characters of SQL a message quotes."""
+LEFT_OUT = "left out, as the configuration asks"
+"""Why an object is not carried that could be: a translation that was not proven equal is answered so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +110,15 @@ class Draft:
             utf8=self._utf8,
         )
 
-    def term(self, table: Table, sql: str) -> Translated | NotTranslated:
-        """A term of an index."""
+    def term(self, table: Table, sql: str, *, target_type: str | None = None) -> Translated | NotTranslated:
+        """A term of an index, or the expression of a generated column of the target type."""
         return translate_term(
             sql,
             columns=self.types(table),
             collations=self._collations(table),
             text_shapes=self._shapes(table),
             utf8=self._utf8,
+            target_type=target_type,
         )
 
     @property
@@ -136,6 +139,10 @@ class Draft:
         return shapes
 
     # -- answers -----------------------------------------------------------------------------------------------
+
+    def accepts(self, code: str, subject: str) -> bool:
+        """Whether the configuration asks for an object to be left out, by accepting the finding that says it is."""
+        return f"{code}:{subject}" in self.source.accept
 
     def answered(self) -> list[Finding]:
         """Mark what the configuration accepts; an acceptance that answers nothing is an error, not a comment.

@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: d6d831f6bf08
-Revises: cce4442fcd1e
+Revision ID: 4c7291763f55
+Revises: 0d20462c2459
 
-Written by nasmigrate from plan e49bca51973f015e39be2d7c7a2c621f5bfd9e205fd21a3e6b0a394e4422c146.
+Written by nasmigrate from plan 9e740abfd800cf9d68d2ee059c86a4cf094f8598bed9f1407463dd8b598c5103.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = 'd6d831f6bf08'
-down_revision: str | None = 'cce4442fcd1e'
+revision: str = '4c7291763f55'
+down_revision: str | None = '0d20462c2459'
 branch_labels: None = None
 depends_on: None = None
 

@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: cce4442fcd1e
+Revision ID: 0d20462c2459
 Revises:
 
-Written by nasmigrate from plan e49bca51973f015e39be2d7c7a2c621f5bfd9e205fd21a3e6b0a394e4422c146.
+Written by nasmigrate from plan 9e740abfd800cf9d68d2ee059c86a4cf094f8598bed9f1407463dd8b598c5103.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = 'cce4442fcd1e'
+revision: str = '0d20462c2459'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None
