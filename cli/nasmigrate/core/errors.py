@@ -17,7 +17,7 @@ NasmigrateError                         code
 ├─ TransferError                         9   moving rows
 │   └─ CopyFailed
 ├─ ExternalToolError                    10   a program we started
-│   └─ ToolMissing, ToolFailed, ToolLied
+│   └─ ToolMissing, ToolFailed, ToolLied, KillBillError
 ├─ StateError                           11   runs, locks, resume
 │   └─ WrongPhase, RunLocked, ResumeMismatch, NotRehearsed
 ├─ RolledBack                           12   failed, and everything was put back
@@ -297,6 +297,29 @@ class ToolLied(ExternalToolError):
     """The program ended with 0 but its result differs."""
 
     code = "NM1004"
+
+
+class KillBillError(ExternalToolError):
+    """Kill Bill refused, answered with what it should not, or could not be reached.
+
+    `status` is the HTTP status, None when there was no answer; details carry it with an excerpt of the answer.
+    """
+
+    code = "NM1010"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        excerpt: str | None = None,
+        hint: str | None = None,
+        details: Mapping[str, object] | None = None,
+        code: str | None = None,
+    ) -> None:
+        facts = {"status": status, "excerpt": excerpt} if status is not None else {}
+        super().__init__(message, hint=hint, details={**(details or {}), **facts}, code=code)
+        self.status = status
 
 
 class StateError(NasmigrateError):

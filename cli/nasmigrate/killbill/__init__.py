@@ -1,1 +1,1 @@
-"""Kill Bill: its client, its database, its accounts. The only room that knows HTTP."""
+"""Kill Bill: its database, its REST interface, and putting the application's people into it."""
