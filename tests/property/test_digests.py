@@ -234,7 +234,7 @@ def test_buckets_have_one_digest_on_both_sides(
             theirs = bucket_digests(connection, table.table, table.codecs, bits)
             for chunk in chunks if table.rows else ():
                 assert theirs.pop(chunk.chunk).digests == chunk.digests
-                rows = bucket_rows(connection, table.table, table.codecs, bits, chunk.chunk)
+                rows = list(bucket_rows(connection, table.table, table.codecs, bits, [chunk.chunk]))
                 assert rows == buckets.row_digests(chunk.chunk)
             assert theirs == {}
         finally:

@@ -51,9 +51,9 @@ class Pipeline:
         plan = Plan.model_validate_json((Path(result.run_directory) / "plan.json").read_text())
         return result, plan
 
-    def verify(self, source: Path) -> Result:
+    def verify(self, source: Path, *, round_trip: bool = False) -> Result:
         """Compare source and target by the ledger in the target."""
-        return verify(self._context(Config()), source, self._target())
+        return verify(self._context(Config()), source, self._target(), round_trip=round_trip)
 
     def empty(self) -> None:
         """Drop every schema of the database, and the runs of earlier examples."""

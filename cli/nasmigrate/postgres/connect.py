@@ -89,6 +89,15 @@ def connected(conninfo: str, *, autocommit: bool = False, purpose: str = "nasmig
         connection.close()
 
 
+_LOST = ("08", "57P")
+"""sqlstates of a broken connection and of a server that stops; none is given when it just vanished."""
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection is gone; psycopg's OperationalError is also a full disk or a lock that was not granted."""
+    return isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate.startswith(_LOST))
+
+
 @contextmanager
 def mapped_errors(doing: str) -> Iterator[None]:
     """Turn psycopg's errors into ours, with sqlstate and the object the server named."""
@@ -96,13 +105,13 @@ def mapped_errors(doing: str) -> Iterator[None]:
         yield
     except NasmigrateError:
         raise
-    except psycopg.OperationalError as error:
-        raise ConnectionLost(
-            f"the connection to Postgres broke while {doing}: {redact(str(error)).strip()}",
-            hint="look at the server's log; nothing that was not committed is there",
-            details={"sqlstate": error.sqlstate},
-        ) from error
     except psycopg.Error as error:
+        if is_lost(error):
+            raise ConnectionLost(
+                f"the connection to Postgres broke while {doing}: {redact(str(error)).strip()}",
+                hint="look at the server's log; nothing that was not committed is there",
+                details={"sqlstate": error.sqlstate},
+            ) from error
         diagnostics = error.diag
         raise TargetError(
             f"Postgres refused while {doing}: {redact(str(error)).strip()}",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 
 import psycopg
 from psycopg import sql
 
-from nasmigrate.schema.copy_format import parse
+from nasmigrate.schema.copy_format import HEADER, TRAILER, parse
 from nasmigrate.schema.plan import PlanTable
 
 SCHEMA = "public"
@@ -66,10 +67,30 @@ def read_rows(
         ValueError: the stream ended early.
     """
     statement = copy_statement(connection, table, where=where, parameters=parameters)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        blocks = iter(copy)
-        yield from parse(map(bytes, blocks))
+    with closing(_blocks(connection, statement)) as blocks:
+        yield from parse(blocks)
         # The parser stops at the trailer; the server's "done" comes after it and must be taken, or the
         # connection stays busy.
         for _ in blocks:
             pass
+
+
+def read_raw_rows(
+    connection: psycopg.Connection, table: PlanTable, *, where: sql.SQL | sql.Composed | None = None
+) -> Generator[bytes, None, None]:
+    """The rows as binary COPY writes them, not taken apart.
+
+    The server sends one message per row (CopySendEndOfRow in copyto.c), which is a fact about its implementation and
+    no promise: a piece that is not exactly one row is for the caller to see.
+    """
+    statement = copy_statement(connection, table, where=where)
+    with closing(_blocks(connection, statement)) as blocks:
+        for number, block in enumerate(blocks):
+            raw = block.removeprefix(HEADER) if number == 0 else block
+            if raw not in (b"", TRAILER):
+                yield raw
+
+
+def _blocks(connection: psycopg.Connection, statement: bytes) -> Generator[bytes, None, None]:
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        yield from map(bytes, copy)

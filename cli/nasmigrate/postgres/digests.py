@@ -7,7 +7,7 @@ aggregates, so the unordered form can cost time but never a false alarm or a fal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import psycopg
 from psycopg import sql
@@ -177,19 +177,23 @@ def bucket_digests(
 
 
 def bucket_rows(
-    connection: psycopg.Connection, table: PlanTable, codecs: Sequence[Codec], bits: int, bucket: int
-) -> list[bytes]:
-    """All row digests of one bucket, ascending."""
+    connection: psycopg.Connection, table: PlanTable, codecs: Sequence[Codec], bits: int, buckets: Sequence[int]
+) -> Generator[bytes, None, None]:
+    """All row digests of some buckets, ascending; so they come bucket by bucket."""
     statement = sql.SQL(
-        "SELECT d FROM (SELECT sha256({row}) AS d FROM ONLY {table} s) r"
-        " WHERE ((get_byte(d, 0) << 8) | get_byte(d, 1)) >> {shift} = {bucket} ORDER BY d"
+        "COPY (SELECT d FROM (SELECT sha256({row}) AS d FROM ONLY {table} s) r"
+        " WHERE ((get_byte(d, 0) << 8) | get_byte(d, 1)) >> {shift} = ANY({buckets}) ORDER BY d)"
+        " TO STDOUT (FORMAT binary)"
     ).format(
         shift=sql.Literal(16 - bits),
-        bucket=sql.Literal(bucket),
+        buckets=sql.Literal(list(buckets)),
         row=row_bytes(table, codecs),
         table=table_name(table),
     )
-    return [row[0] for row in connection.execute(statement, binary=True)]
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(["bytea"])
+        for row in copy.rows():
+            yield row[0]
 
 
 def count_rows(connection: psycopg.Connection, table: PlanTable) -> int:

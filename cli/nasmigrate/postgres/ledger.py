@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import psycopg
 
+from nasmigrate.schema.changes import TableChanges
 from nasmigrate.schema.codecs import SqliteValue, exact_bytes, from_exact, storage_class
 from nasmigrate.schema.ledger import ChunkRow, OriginalRow, in_key_order
 from nasmigrate.schema.model import StorageClass
@@ -50,6 +51,21 @@ def add_chunks(connection: psycopg.Connection, run_id: str, chunks: Iterable[Chu
                 for chunk in chunks
             ],
         )
+
+
+def replace_chunks(connection: psycopg.Connection, run_id: str, change: TableChanges) -> None:
+    """Put the chunks and originals of a change in the place of those it touched, in the current transaction."""
+    these = {"run": run_id, "table": change.table, "chunks": [chunk.chunk for chunk in change.before]}
+    connection.execute(
+        "DELETE FROM nasmigrate.chunk WHERE run_id = %(run)s AND table_name = %(table)s AND chunk = ANY(%(chunks)s)",
+        these,
+    )
+    connection.execute(
+        "DELETE FROM nasmigrate.originals WHERE table_name = %(table)s AND chunk = ANY(%(chunks)s)", these
+    )
+    add_chunks(connection, run_id, change.after)
+    if change.originals:
+        add_originals(connection, change.originals)
 
 
 def read_chunks(connection: psycopg.Connection, run_id: str) -> dict[str, list[ChunkRow]]:

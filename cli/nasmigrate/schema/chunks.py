@@ -91,6 +91,20 @@ class RangeChunk:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of a chunk: whichever comes first ends it. Bytes are payload in send form."""
+
+    chunk_rows: int = 50_000
+    chunk_bytes: int = 16 * 1024 * 1024
+
+    def full(self, chunk: RangeChunk, following: EncodedBatch) -> bool:
+        """Whether the batch that follows belongs to the next chunk."""
+        return chunk.rows > 0 and (
+            chunk.rows + following.rows > self.chunk_rows or chunk.size + following.size > self.chunk_bytes
+        )
+
+
 def bucket_bits(rows: int) -> int:
     """How many leading bits of a row digest name its bucket, so that a bucket holds about 50,000 rows."""
     bits = 0

@@ -18,6 +18,8 @@ from nasmigrate.schema.codecs.base import NULL_LENGTH
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 TRAILER = b"\xff\xff"
+NULL_FIELD = struct.pack(">i", NULL_LENGTH)
+"""What stands for a NULL in a row."""
 
 
 class _Group:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,24 @@ def _position(chunk: ChunkRow) -> tuple[bool, Any]:
 def in_key_order(chunks: Iterable[ChunkRow]) -> list[ChunkRow]:
     """The chunks of a table in the order of their keys; their numbers say only when they were begun."""
     return sorted(chunks, key=_position)
+
+
+def bits_of(chunks: Sequence[ChunkRow]) -> int:
+    """How many bits name a bucket: recorded by the ledger in the lower bound of each bucket; at least one is given."""
+    after = chunks[0].after
+    assert after is not None  # noqa: S101 - written for every bucket
+    bits = after[0]
+    assert isinstance(bits, int)  # noqa: S101 - as above
+    return bits
+
+
+def same_content(left: ChunkRow, right: ChunkRow) -> bool:
+    """Whether two readings of a chunk saw the same rows and originals."""
+    return (
+        left.rows == right.rows
+        and (left.digests == right.digests or left.rows == 0)
+        and left.originals_digest == right.originals_digest
+    )
 
 
 def gaps(chunks: Iterable[ChunkRow]) -> list[tuple[Key | None, Key | None]]:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote_from_bytes
@@ -132,6 +133,23 @@ def open_snapshot(path: Path) -> apsw.Connection:
         SourceError: or one of its kinds, see `check_file` and `mapped_errors`.
     """
     return _open_guarded(check_file(path), "mode=ro&immutable=1", 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file to be read, by any process: the live one, or a snapshot of our own."""
+
+    path: Path
+    live: bool = False
+    busy_timeout: float = BUSY_TIMEOUT
+
+    def open(self) -> apsw.Connection:
+        """A connection that can only read it.
+
+        Raises:
+            SourceError: or one of its kinds, see `check_file` and `mapped_errors`.
+        """
+        return open_source(self.path, busy_timeout=self.busy_timeout) if self.live else open_snapshot(self.path)
 
 
 def touch(connection: apsw.Connection) -> None:

@@ -18,7 +18,7 @@ from psycopg import sql
 from nasmigrate.core.errors import CopyFailed
 from nasmigrate.core.pool import Pool
 from nasmigrate.core.redaction import redact
-from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.connect import connected, is_lost
 from nasmigrate.postgres.control import begin_writing
 from nasmigrate.postgres.digests import table_name
 from nasmigrate.postgres.ledger import add_chunks, add_originals
@@ -183,7 +183,7 @@ class _Copier:
         while True:
             making = RangeChunk(table, codecs, number)
             with self._copying(table, number) as copy:
-                while pending is not None and not self._full(making, pending):
+                while pending is not None and not self._job.limits.full(making, pending):
                     copy.write(assemble([pending.columns[place] for place in table.written]))
                     making.add(pending)
                     pending = next(batches, None)
@@ -194,13 +194,6 @@ class _Copier:
                 return
             after = chunk.last
             number += task.step
-
-    def _full(self, making: RangeChunk, following: EncodedBatch) -> bool:
-        """Whether the batch that follows belongs to the next chunk."""
-        limits = self._job.limits
-        return making.rows > 0 and (
-            making.rows + following.rows > limits.chunk_rows or making.size + following.size > limits.chunk_bytes
-        )
 
     # -- tables without one ----------------------------------------------------------------------------------
 
@@ -231,9 +224,9 @@ class _Copier:
                 copy.write(HEADER)
                 yield copy
                 copy.write(TRAILER)
-        except psycopg.OperationalError:
-            raise
         except psycopg.Error as error:
+            if is_lost(error):
+                raise
             raise CopyFailed(
                 f"Postgres refused chunk {number} of {table.name}: {redact(str(error)).strip()}",
                 hint="nothing of this chunk was kept; the chunks before it are in the ledger",

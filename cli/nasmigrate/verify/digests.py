@@ -12,7 +12,7 @@ from nasmigrate.postgres.digests import bucket_digests, range_digest
 from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.digest import ChunkDigest, originals_digest, table_digest
-from nasmigrate.schema.ledger import ChunkRow, in_key_order
+from nasmigrate.schema.ledger import ChunkRow, bits_of, in_key_order
 from nasmigrate.schema.plan import Plan, PlanTable
 
 
@@ -90,7 +90,7 @@ def compare_digests(
                             )
                         }
                 else:
-                    found = bucket_digests(connection, unit.table, unit.codecs, _bits(unit.chunks))
+                    found = bucket_digests(connection, unit.table, unit.codecs, bits_of(unit.chunks))
                 originals = {
                     chunk.chunk: originals_digest(read_originals(connection, unit.table.name, chunk.chunk))
                     for chunk in unit.chunks
@@ -127,15 +127,6 @@ def _units(plan: Plan, expected: Mapping[str, list[ChunkRow]]) -> Iterable[_Unit
                 yield _Unit(table=table, codecs=codecs, chunks=(chunk,))
         else:
             yield _Unit(table=table, codecs=codecs, chunks=tuple(chunks))
-
-
-def _bits(chunks: tuple[ChunkRow, ...]) -> int:
-    """How many bits name a bucket: recorded by the ledger in the lower bound of each bucket."""
-    after = chunks[0].after
-    assert after is not None  # noqa: S101 - the engine writes it for every bucket
-    bits = after[0]
-    assert isinstance(bits, int)  # noqa: S101 - as above
-    return bits
 
 
 def _equal(chunk: ChunkRow, found: ChunkDigest) -> bool:

@@ -15,15 +15,13 @@ from nasmigrate.postgres.digests import where_range
 from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.schema.chunks import EncodedBatch, KeylessOriginals, RangeChunk, bucket_of
 from nasmigrate.schema.codecs import Codec
-from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble, parse
-from nasmigrate.schema.digest import row_digest
-from nasmigrate.schema.ledger import ChunkRow
+from nasmigrate.schema.ledger import ChunkRow, bits_of
 from nasmigrate.schema.plan import Plan, PlanTable
+from nasmigrate.schema.rows import Fields, digest_of_fields, fields_of, key_of_fields
 from nasmigrate.sqlite.encode import encoded_batches
 from nasmigrate.sqlite.read import KeyRange
 from nasmigrate.verify.digests import Mismatch, TableOutcome
 
-Fields = list[bytes | None]
 LIMIT = 100
 """Differences named per table; the rest is counted."""
 
@@ -148,10 +146,7 @@ class Localiser:
 
     def _buckets(self, table: PlanTable, codecs: list[Codec], mismatches: Sequence[Mismatch]) -> Iterator[Difference]:
         """Rows by digest: only in the source, only in the target; paired by key where there is one."""
-        after = mismatches[0].chunk.after
-        assert after is not None  # noqa: S101 - a bucket's ledger row holds its bits there
-        bits = after[0]
-        assert isinstance(bits, int)  # noqa: S101 - as above
+        bits = bits_of([mismatch.chunk for mismatch in mismatches])
         buckets = {mismatch.chunk.chunk for mismatch in mismatches}
         ours: Counter[bytes] = Counter()
         rows: dict[bytes, Fields] = {}
@@ -190,29 +185,6 @@ class Localiser:
                 yield from self._originals(table, mismatch.chunk, mine)
 
 
-def fields_of(batch: EncodedBatch) -> Iterator[Fields]:
-    """The rows of an encoded batch, each a list of send bytes or None."""
-    return parse([HEADER + assemble(batch.columns) + TRAILER])
-
-
-def digest_of_fields(fields: Fields) -> bytes:
-    """The row digest of a row taken apart."""
-    raw = b"".join(b"\xff\xff\xff\xff" if field is None else len(field).to_bytes(4, "big") + field for field in fields)
-    return row_digest(len(fields).to_bytes(2, "big") + raw)
-
-
-def key_of_fields(table: PlanTable, codecs: Sequence[Codec], fields: Fields) -> bytes:
-    """Key bytes of a row taken apart; a NULL key column, which should not be, is told from ''."""
-    parts = []
-    for index in table.key_indices:
-        field = fields[index]
-        if field is None:
-            parts.append(b"\xff\xff\xff\xff")
-        else:
-            parts.append(field if codecs[index].width is not None else len(field).to_bytes(4, "big") + field)
-    return b"".join(parts)
-
-
 def key_text(table: PlanTable, codecs: Sequence[Codec], fields: Fields) -> str:
     """A row's key in words; without a key, the beginning of its digest."""
     if not table.key:
@@ -235,4 +207,4 @@ def first_difference(left: bytes | None, right: bytes | None) -> int | None:
     return min(len(left), len(right))
 
 
-__all__ = ["LIMIT", "Localiser", "digest_of_fields", "first_difference", "key_of_fields", "key_text"]
+__all__ = ["LIMIT", "Localiser", "first_difference", "key_text"]

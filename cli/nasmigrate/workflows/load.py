@@ -15,9 +15,10 @@ from nasmigrate.postgres.connect import check_server, connected, server_facts
 from nasmigrate.postgres.control import RunRow, add_run, await_writers, create_control, set_state
 from nasmigrate.postgres.finish import analyze, set_sequences
 from nasmigrate.postgres.ledger import read_chunks
+from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
-from nasmigrate.transfer.engine import CopyJob, Limits, TableCopied
+from nasmigrate.transfer.engine import CopyJob, TableCopied
 from nasmigrate.transfer.native import NativeEngine
 from nasmigrate.workflows.prepare import Prepared, column_settings
 from nasmigrate.workflows.proof import high_water

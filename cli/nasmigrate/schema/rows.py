@@ -1,0 +1,81 @@
+"""Rows in send form: taken apart, put together, named by key or digest, and kept in any number."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from nasmigrate.schema.chunks import EncodedBatch
+from nasmigrate.schema.codecs import Codec
+from nasmigrate.schema.copy_format import HEADER, NULL_FIELD, TRAILER, assemble, parse
+from nasmigrate.schema.digest import row_digest
+from nasmigrate.schema.plan import PlanTable
+
+Fields = list[bytes | None]
+"""A row taken apart: send bytes of each column in plan order, None for NULL."""
+
+_IN_MEMORY = 32 * 1024 * 1024
+_BLOCK = 1 << 20
+
+
+def row_of_fields(fields: Sequence[bytes | None]) -> bytes:
+    """The row as binary COPY writes it."""
+    parts = [struct.pack(">h", len(fields))]
+    parts.extend(NULL_FIELD if raw is None else struct.pack(">i", len(raw)) + raw for raw in fields)
+    return b"".join(parts)
+
+
+def fields_of(batch: EncodedBatch) -> Iterator[Fields]:
+    """The rows of an encoded batch."""
+    return parse([HEADER + assemble(batch.columns) + TRAILER])
+
+
+def digest_of_fields(fields: Sequence[bytes | None]) -> bytes:
+    """The row digest of a row taken apart."""
+    return row_digest(row_of_fields(fields))
+
+
+def key_of_fields(table: PlanTable, codecs: Sequence[Codec], fields: Sequence[bytes | None]) -> bytes:
+    """Key bytes of a row taken apart (`schema.digest.key_of`); a NULL, which should not be, is told from ''."""
+    parts = []
+    for index in table.key_indices:
+        field = fields[index]
+        if field is None:
+            parts.append(NULL_FIELD)
+        else:
+            parts.append(field if codecs[index].width is not None else struct.pack(">i", len(field)) + field)
+    return b"".join(parts)
+
+
+class Rows:
+    """Rows as binary COPY writes them, counted; beyond 32 MiB they are on disk, in a file without a name."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives as long as the rows
+        self.count = 0
+
+    def add(self, row: bytes) -> None:
+        """Take in one row."""
+        self._file.write(row)
+        self.count += 1
+
+    def blocks(self) -> Iterator[bytes]:
+        """All rows as bytes for COPY, without header and trailer."""
+        self._file.seek(0)
+        while block := self._file.read(_BLOCK):
+            yield block
+        self._file.seek(0, 2)
+
+    def __iter__(self) -> Iterator[Fields]:
+        """Each row taken apart."""
+        return parse(self._stream())
+
+    def _stream(self) -> Iterator[bytes]:
+        yield HEADER
+        yield from self.blocks()
+        yield TRAILER
+
+    def close(self) -> None:
+        """Free memory and disk."""
+        self._file.close()
