@@ -13,6 +13,7 @@ from psycopg import sql
 from support import cases
 from support.judge import judge
 from support.pipeline import failed_gates
+from support.plans import renamed
 from support.postgres import fresh_database
 
 from nasmigrate.core.config import Config, load_config
@@ -114,12 +115,13 @@ def test_the_case_comes_out_as_expected(name: str, source: Path, server: Embedde
             (found(finding, wanted.get((finding.code, finding.subject))) for finding in plan.findings), key=str
         ) == sorted((finding.model_dump(exclude_none=True) for finding in case.findings), key=str)
         for table, expected in case.values.items():
-            key = next(planned.key for planned in plan.tables if planned.name == table)
-            assert rows(dsn, table, key, expected) == expected.rows
+            planned = plan.table(table)
+            assert rows(dsn, planned.target, planned.targets(planned.key), expected) == expected.rows
+        assert renamed(plan) == case.names
         assert originals(dsn) == case.originals
         assert failed_gates(result) == []
         assert result.exit_code == case.exit
-        verdict = judge(source, dsn)
+        verdict = judge(source, dsn, case.names)
         assert verdict.differences == []
         assert verdict.values == verdict.present, "the judge left something out"
     if case.exit == 3:

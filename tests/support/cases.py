@@ -63,6 +63,7 @@ class Case(_Strict):
     exit: int = 0
     error: ExpectedError | None = None
     columns: dict[str, ExpectedColumn] = Field(default_factory=dict)
+    names: dict[str, str] = Field(default_factory=dict)
     findings: list[ExpectedFinding] = Field(default_factory=list)
     values: dict[str, ExpectedTable] = Field(default_factory=dict)
     originals: dict[str, int] = Field(default_factory=dict)

@@ -14,7 +14,7 @@ import sqlite3
 import struct
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -41,9 +41,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A column in Postgres. `numeric` = number affinity in SQLite, where text that looks like a number is one."""
+    """A column. `target` = its name in Postgres; `numeric` = number affinity in SQLite, where text that looks like
+    a number is one.
+    """
 
     name: str
+    target: str
     pg_type: str
     numeric: bool
 
@@ -177,8 +180,11 @@ def _original(kind: str, raw: bytes) -> Stored:
 # -- the two sides ------------------------------------------------------------------------------------------------
 
 
-def judge(source: Path, conninfo: str) -> Verdict:
-    """Compare every table of `source` with its namesake in the schema public."""
+def judge(source: Path, conninfo: str, names: Mapping[str, str] | None = None) -> Verdict:
+    """Compare every table of `source` with its namesake in the schema public.
+
+    `names` tells what tables, and columns as `table.column`, are called there if that is not their own name.
+    """
     verdict = Verdict()
     with (
         closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as file,
@@ -194,15 +200,23 @@ def judge(source: Path, conninfo: str) -> Verdict:
             " WHERE v.sql LIKE 'CREATE VIRTUAL%' AND substr(t.name, 1, length(v.name) + 1) = v.name || '_')"
         ).fetchall()
         for (name,) in tables:
-            _table(verdict, file, server, name.decode(), encoding)
+            _table(verdict, file, server, name.decode(), encoding, names or {})
     return verdict
 
 
-def _table(verdict: Verdict, file: sqlite3.Connection, server: psycopg.Connection, table: str, encoding: str) -> None:
+def _table(
+    verdict: Verdict,
+    file: sqlite3.Connection,
+    server: psycopg.Connection,
+    table: str,
+    encoding: str,
+    names: Mapping[str, str],
+) -> None:
     verdict.tables += 1
     quoted = _quote(table)
+    target = names.get(table, table)
     (ours,) = file.execute(f"SELECT count(*) FROM {quoted}").fetchone()
-    identifier = sql.Identifier("public", table)
+    identifier = sql.Identifier("public", target)
     if server.execute("SELECT to_regclass(%s)", (identifier.as_string(server),)).fetchone() == (None,):
         verdict.differences.append(f"{table}: not in Postgres")
         return
@@ -214,17 +228,21 @@ def _table(verdict: Verdict, file: sqlite3.Connection, server: psycopg.Connectio
         server.execute(
             "SELECT column_name::text, data_type::text FROM information_schema.columns"
             " WHERE table_schema = 'public' AND table_name = %s",
-            (table,),
+            (target,),
         ).fetchall()
     )
     # hidden: 0 ordinary, 2 and 3 generated. The judge looks at all of them.
     declared = {row[1].decode(): row[2].decode() for row in file.execute(f"PRAGMA table_xinfo({quoted})")}
-    if sorted(declared) != sorted(types):
-        verdict.differences.append(f"{table}: columns {sorted(declared)}, Postgres has {sorted(types)}")
+    called = {name: names.get(f"{table}.{name}", name) for name in declared}
+    if sorted(called.values()) != sorted(types):
+        verdict.differences.append(f"{table}: columns {sorted(called.values())}, Postgres has {sorted(types)}")
         return
-    columns = [_Column(name=name, pg_type=types[name], numeric=_is_numeric(declared[name])) for name in declared]
+    columns = [
+        _Column(name=name, target=called[name], pg_type=types[called[name]], numeric=_is_numeric(declared[name]))
+        for name in declared
+    ]
     left = _stored_rows(file, quoted, columns, encoding)
-    right = _target_rows(server, table, columns)
+    right = _target_rows(server, table, target, columns)
     verdict.present += ours * len(columns)
     _match(verdict, table, columns, left, right)
 
@@ -260,7 +278,7 @@ def _utf8(kind: str, value: object, encoding: str) -> Stored:
 Cell = tuple[str | None, Stored | None]
 
 
-def _target_rows(server: psycopg.Connection, table: str, columns: list[_Column]) -> list[tuple[Cell, ...]]:
+def _target_rows(server: psycopg.Connection, table: str, target: str, columns: list[_Column]) -> list[tuple[Cell, ...]]:
     """Each value as text, with its original where there is one."""
     kept: dict[tuple[bytes, str], list[Stored]] = defaultdict(list)
     # By ordinal: equal rows of a table without a key take their originals in turn.
@@ -270,11 +288,11 @@ def _target_rows(server: psycopg.Connection, table: str, columns: list[_Column])
         (table,),
     ).fetchall():
         kept[bytes(key), str(column)].append(_original(str(kind), bytes(raw)))
-    sends = {column.name: _sent(column) for column in columns}
+    sends = {column.target: _sent(column) for column in columns}
     row = sql.SQL(" || ").join(
         [sql.SQL("int2send({}::int2)").format(sql.Literal(len(columns)))]
         + [
-            sql.SQL("coalesce(int4send(length({0})) || {0}, int4send(-1))").format(sends[column.name])
+            sql.SQL("coalesce(int4send(length({0})) || {0}, int4send(-1))").format(sends[column.target])
             for column in columns
         ]
     )
@@ -284,14 +302,14 @@ def _target_rows(server: psycopg.Connection, table: str, columns: list[_Column])
         " unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n), pg_attribute a"
         " WHERE i.indrelid = %s::regclass AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL"
         " AND a.attrelid = i.indrelid AND a.attnum = k.attnum GROUP BY i.indexrelid",
-        (sql.Identifier("public", table).as_string(server),),
+        (sql.Identifier("public", target).as_string(server),),
     ).fetchall()
-    by_name = {column.name: column for column in columns}
+    by_name = {column.target: column for column in columns}
     for (names,) in constrained:
         keys.append(sql.SQL(" || ").join(_key_part(by_name[name], sends[name]) for name in names))
-    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in columns)
+    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.target)) for column in columns)
     query = sql.SQL("SELECT {}, {} FROM {}").format(
-        texts, sql.SQL("ARRAY[{}]").format(sql.SQL(", ").join(keys)), sql.Identifier("public", table)
+        texts, sql.SQL("ARRAY[{}]").format(sql.SQL(", ").join(keys)), sql.Identifier("public", target)
     )
     rows = []
     for *values, identities in server.execute(query).fetchall():
@@ -312,7 +330,7 @@ def _target_rows(server: psycopg.Connection, table: str, columns: list[_Column])
 
 
 def _sent(column: _Column) -> sql.Composable:
-    name = sql.Identifier(column.name)
+    name = sql.Identifier(column.target)
     send = _SEND[column.pg_type]
     return sql.SQL("{}({})").format(sql.SQL(send), name) if send else name  # type: ignore[arg-type]
 

@@ -55,6 +55,16 @@ def column(
     )
 
 
+def renamed(plan: Plan) -> dict[str, str]:
+    """What is called otherwise in Postgres than in the source: tables, and columns as `table.column`."""
+    found = {table.name: table.target for table in plan.tables if table.name != table.target}
+    for table in plan.tables:
+        found |= {
+            f"{table.name}.{column.name}": column.target for column in table.columns if column.name != column.target
+        }
+    return found
+
+
 def ordinary_plan() -> Plan:
     """Every type, default, key, index and action that a plan can have."""
     users = PlanTable(

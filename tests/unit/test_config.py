@@ -10,6 +10,7 @@ import pytest
 
 from nasmigrate.core.config import (
     AVAILABLE_RULES,
+    FOLD_NAMES,
     RULES,
     Config,
     append_accepts,
@@ -34,6 +35,10 @@ directory = "alembic"
 accept = ["TEXT_IN_INTEGER:orders.total", "VIEW_NOT_CARRIED:top sellers"]
 [columns."orders.total"]
 type = "text"
+[names]
+rule = "fold-names"
+tables = {"Order" = "orders"}
+columns = {"Order.qty." = "quantity"}
 [transfer]
 chunk_rows = 1000
 chunk_bytes = "4 MiB"
@@ -69,6 +74,8 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert config.source.busy_timeout == 2.0
     assert config.plan.accept == ("TEXT_IN_INTEGER:orders.total", "VIEW_NOT_CARRIED:top sellers")
     assert config.columns["orders.total"].type == "text"
+    assert config.names.tables == {"Order": "orders"}
+    assert ('names.columns."Order.qty."', "quantity") in settings(config)
     assert config.transfer.chunk_bytes == 4 * 1024**2
     assert config.rehearse.round_trip is False
     assert set(loaded.origins.values()) == {"nasmigrate.toml"}
@@ -162,7 +169,8 @@ def test_a_rule_must_be_known_and_available(tmp_path: Path) -> None:
     error = problem(tmp_path, "[columns.'t.c']\nrule = 'epoch-sec'\n")
     assert "not a rule" in error.message
     assert "epoch-s" in (error.hint or "")
-    unavailable = [rule for rule in RULES if rule not in AVAILABLE_RULES]
+    assert "for all names at once" in problem(tmp_path, f"[columns.'t.c']\nrule = '{FOLD_NAMES}'\n").message
+    unavailable = [rule for rule in RULES if rule not in AVAILABLE_RULES and rule != FOLD_NAMES]
     for rule in unavailable:
         error = problem(tmp_path, f"[columns.'t.c']\nrule = ['{rule}']\n")
         assert "not yet available in this version" in error.message

@@ -16,15 +16,17 @@ from pydantic import ValidationError
 
 from nasmigrate.core.config_edit import append_accepts
 from nasmigrate.core.config_errors import as_config_error, closest
-from nasmigrate.core.config_model import AVAILABLE_RULES, RULES, Config, Section
+from nasmigrate.core.config_model import AVAILABLE_RULES, FOLD_NAMES, RULES, Config, Section
 from nasmigrate.core.envfile import read_env_file
 from nasmigrate.core.errors import ConfigError
 from nasmigrate.core.redaction import holds_password
 from nasmigrate.core.target import require_private
+from nasmigrate.core.toml import toml_string
 
 __all__ = [
     "AVAILABLE_RULES",
     "FILE_NAME",
+    "FOLD_NAMES",
     "RULES",
     "Config",
     "LoadedConfig",
@@ -106,17 +108,18 @@ def load_config(
 
 
 def setting_keys() -> tuple[str, ...]:
-    """Every dotted key that can be set by a variable, in the order of the model."""
+    """Every dotted key that can be set by a variable, in the order of the model; tables of names have none."""
     return tuple(
         f"{section}.{key}"
         for section, info in Config.model_fields.items()
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
-        for key in info.annotation.model_fields
+        for key, setting in info.annotation.model_fields.items()
+        if setting.default_factory is not dict
     )
 
 
 def settings(config: Config) -> list[tuple[str, object]]:
-    """Every setting with its value, by dotted key; tuples as lists. Columns come last, as they were named."""
+    """Every setting with its value, by dotted key; tuples as lists. What speaks of single objects comes last."""
     dump = config.model_dump(mode="json")
     rows: list[tuple[str, object]] = []
     for key in setting_keys():
@@ -124,6 +127,8 @@ def settings(config: Config) -> list[tuple[str, object]]:
         rows.append((key, dump[section][leaf]))
     for name, column in dump["columns"].items():
         rows += [(f'columns."{name}".{leaf}', value) for leaf, value in column.items()]
+    for section in ("tables", "columns", "indexes"):
+        rows += [(f"names.{section}.{toml_string(name)}", value) for name, value in dump["names"][section].items()]
     return rows
 
 
@@ -214,6 +219,10 @@ def _check_columns(config: Config, file: Path | None) -> None:
                 near = closest(rule, RULES)
                 hint = f"did you mean {near}?" if near else f"the rules are {', '.join(RULES)}"
                 raise ConfigError(f"{where}.rule: {rule!r} is not a rule", hint=hint, code="NM0506")
+            if rule == FOLD_NAMES:
+                raise ConfigError(
+                    f"{where}.rule: {rule!r} is for all names at once", hint=f'[names]\nrule = "{rule}"', code="NM0507"
+                )
             if rule not in AVAILABLE_RULES:
                 raise ConfigError(
                     f"{where}.rule: {rule!r} is known, but not yet available in this version",

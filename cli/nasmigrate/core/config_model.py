@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -30,7 +30,11 @@ RULES = (
     "uuid-canonical",
     "zero-date-as-null",
 )
-AVAILABLE_RULES: tuple[str, ...] = tuple(name for name in RULES if not name.startswith(("orphans=", "fold-names")))
+FOLD_NAMES = "fold-names"
+AVAILABLE_RULES: tuple[str, ...] = tuple(
+    name for name in RULES if name != FOLD_NAMES and not name.startswith("orphans=")
+)
+"""Rules for single columns."""
 
 _SIZE = re.compile(r"(\d+)\s*(B|kB|KiB|MB|MiB|GB|GiB)?")
 _UNITS = {
@@ -42,7 +46,8 @@ _UNITS = {
     "GB": 1000**3,
     "GiB": 1024**3,
 }
-_ACCEPT = re.compile(r"[A-Z][A-Z0-9_]*:\S.*")
+_ACCEPT = re.compile(r"[A-Z][A-Z0-9_]*:.+", re.DOTALL)
+"""What follows the colon may be any name that SQLite takes, blanks and line breaks included."""
 
 
 def _bytes(value: object) -> object:
@@ -112,6 +117,15 @@ class ColumnSection(Section):
     )
 
 
+class NamesSection(Section):
+    """`[names]`: what tables, columns and indexes are called in Postgres; as in the source where nothing is said."""
+
+    rule: Literal["fold-names"] | None = Field(default=None, description="Write all other names in snake case.")
+    tables: dict[str, str] = Field(default_factory=dict, description="Tables and views: name = name in Postgres.")
+    columns: dict[str, str] = Field(default_factory=dict, description="'table.column' = name in Postgres.")
+    indexes: dict[str, str] = Field(default_factory=dict, description="Indexes: name = name in Postgres.")
+
+
 class TransferSection(Section):
     """`[transfer]`: bounds of a chunk, and connections."""
 
@@ -140,5 +154,6 @@ class Config(Section):
     migrations: MigrationsSection = MigrationsSection()
     plan: PlanSection = PlanSection()
     columns: dict[str, ColumnSection] = Field(default_factory=dict)
+    names: NamesSection = NamesSection()
     transfer: TransferSection = TransferSection()
     rehearse: RehearseSection = RehearseSection()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
 
 
@@ -46,6 +47,13 @@ class StorageClass(StrEnum):
 
 
 Generated = Literal["stored", "virtual"]
+
+_FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+def _folded(name: str) -> str:
+    """As SQLite compares names: `É` and `é` are two."""
+    return name.translate(_FOLD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +104,10 @@ class IndexTerm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index. `origin` is SQLite's: c = CREATE INDEX, u = UNIQUE constraint, pk = PRIMARY KEY."""
+    """An index. `origin` is SQLite's: c = CREATE INDEX, u = UNIQUE constraint, pk = PRIMARY KEY.
+
+    `constraint_name` is the name that the UNIQUE constraint was given.
+    """
 
     name: str
     unique: bool
@@ -104,6 +115,7 @@ class Index:
     terms: tuple[IndexTerm, ...]
     where_sql: str | None = None
     sql: str | None = None
+    constraint_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +156,7 @@ class Table:
             KeyError: no such column.
         """
         for column in self.columns:
-            if column.name == name or column.name.lower() == name.lower():
+            if _folded(column.name) == _folded(name):
                 return column
         raise KeyError(f"{self.name}.{name}")
 
@@ -181,6 +193,6 @@ class SourceSchema:
             KeyError: no such table.
         """
         for table in self.tables:
-            if table.name == name or table.name.lower() == name.lower():
+            if _folded(table.name) == _folded(name):
                 return table
         raise KeyError(name)

@@ -1,37 +1,59 @@
-"""Names in Postgres: one namespace for tables and indexes, 63 bytes, a few words it keeps for itself."""
+"""Names in Postgres: one namespace for tables, views and indexes, 63 bytes, a few words it keeps for itself."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nasmigrate.core.errors import IdentifierClash, SchemaError
-from nasmigrate.schema.model import Table
 
 MAX_BYTES = 63
 """NAMEDATALEN - 1; Postgres cuts longer names with a NOTICE only (trap T121)."""
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 """Columns every table has already: CREATE TABLE fails with 42701 (trap T124)."""
+UNNAMED = "unnamed"
 
 
-def check_name(name: str, what: str) -> None:
-    """Refuse a name that Postgres cannot take as it is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameMap:
+    """What the configuration calls objects of the source in Postgres.
 
-    Raises:
-        SchemaError: empty, with a NUL, or longer than 63 bytes.
+    `tables` speaks of views as well, `columns` is keyed by `table.column`; `fold` writes every other name in snake
+    case.
     """
+
+    tables: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    fold: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameProblem:
+    """Why Postgres cannot take a name; `instead` is the nearest one that it can."""
+
+    code: str
+    message: str
+    instead: str
+
+
+def problem_of(name: str, *, column: bool = False) -> NameProblem | None:
+    """Why Postgres cannot take a name as it is, None when it can."""
     if not name:
-        raise SchemaError(f"{what} has an empty name, which Postgres cannot take", hint="rename it in the source")
-    if "\x00" in name:
-        raise SchemaError(f"{what} has a NUL in its name", hint="rename it in the source")
+        return NameProblem(code="NAME_EMPTY", message="the name is empty, which Postgres cannot take", instead=UNNAMED)
     size = len(name.encode())
     if size > MAX_BYTES:
-        raise SchemaError(
-            f"{what}: the name is {size} bytes long, Postgres takes {MAX_BYTES}", hint="rename it in the source"
-        )
+        message = f"the name is {size} bytes long, Postgres takes {MAX_BYTES}"
+        return NameProblem(code="NAME_TOO_LONG", message=message, instead=fit(name))
+    if column and name in SYSTEM_COLUMNS:
+        message = "every table of Postgres has a column of that name already"
+        return NameProblem(code="NAME_RESERVED_BY_PG", message=message, instead=f"{name}_")
+    return None
 
 
 def fit(name: str) -> str:
-    """A name of ours made short enough: cut, and told apart by a piece of its sha256."""
+    """A name made short enough: cut, and told apart by a piece of its sha256."""
     raw = name.encode()
     if len(raw) <= MAX_BYTES:
         return name
@@ -39,23 +61,20 @@ def fit(name: str) -> str:
     return raw[: MAX_BYTES - 9].decode(errors="ignore") + "_" + mark
 
 
-def check_column_names(table: Table) -> None:
-    """Refuse column names that Postgres cannot take.
-
-    Raises:
-        SchemaError: as `check_name`, or a system column's name.
-    """
-    for column in table.columns:
-        check_name(column.name, f"column {column.name!r} of table {table.name}")
-        if column.name in SYSTEM_COLUMNS:
-            raise SchemaError(
-                f"column {column.name!r} of table {table.name}: Postgres keeps that name for itself",
-                hint="rename it in the source",
-            )
+def folded(name: str) -> str:
+    """A name in snake case: `createdAt` -> `created_at`, `HTTPServer` -> `http_server`, `Unit no.` -> `unit_no_`."""
+    parts = []
+    for before, letter, after in zip(["", *name], name, [*name[1:], ""], strict=False):
+        begins_word = letter.isupper() and (
+            before.islower() or before.isdigit() or (before.isupper() and after.islower())
+        )
+        parts.append("_" if begins_word else "")
+        parts.append("_" if letter.isspace() or letter in "-." else letter.lower())
+    return "".join(parts)
 
 
 class Names:
-    """The names of tables and indexes given out so far."""
+    """The names of one namespace given out so far."""
 
     def __init__(self) -> None:
         self._taken: dict[str, str] = {}
@@ -67,17 +86,21 @@ class Names:
             IdentifierClash: it is taken.
             SchemaError: Postgres cannot take it.
         """
-        check_name(name, what)
+        problem = problem_of(name)
+        if problem is not None or "\x00" in name:
+            reason = problem.message if problem is not None else "the name holds a NUL character"
+            raise SchemaError(f"{what}: {reason}", hint="name it below [names] in nasmigrate.toml")
         if name in self._taken:
             raise IdentifierClash(
-                f"{what} and {self._taken[name]} would both be called {name!r} in Postgres",
-                hint="tables and indexes share one namespace there; rename one in the source",
+                f"NAME_COLLISION: {what} and {self._taken[name]} would both be called {name!r} in Postgres",
+                hint="give one of them another name below [names] in nasmigrate.toml; tables, views and indexes share"
+                " one namespace there",
             )
         self._taken[name] = what
         return name
 
     def free(self, name: str, what: str) -> str:
-        """Give out this name, shortened and numbered as needed; for names the source never had."""
+        """Give out this name, shortened and numbered as needed; for names that may make way."""
         candidate, number = fit(name), 1
         while candidate in self._taken:
             number += 1

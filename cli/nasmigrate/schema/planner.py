@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nasmigrate.core.errors import RuleRefused
 from nasmigrate.schema.model import Table
-from nasmigrate.schema.names import check_column_names
 from nasmigrate.schema.plan import Plan, PlanTable, TableEvidence
 from nasmigrate.schema.planning.columns import Columns
 from nasmigrate.schema.planning.declared import declared_intent
@@ -12,6 +11,7 @@ from nasmigrate.schema.planning.draft import Draft, PlanInput
 from nasmigrate.schema.planning.indexes import Indexes
 from nasmigrate.schema.planning.keys import Keys
 from nasmigrate.schema.planning.limits import check_tables, check_values
+from nasmigrate.schema.planning.names import decide_names
 from nasmigrate.schema.planning.objects import not_carried
 from nasmigrate.schema.planning.relations import Relations
 
@@ -43,9 +43,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         source = self._draft.source
+        decide_names(self._draft)
         for table in source.schema.tables:
-            check_column_names(table)
-            self._draft.names.take(table.name, f"table {table.name}")
             for column in table.columns:
                 self._columns.decide(table, column.name)
         if self._draft.refused:
@@ -83,13 +82,13 @@ class _Planner:
         self._keys.notes(table)
         primary_key = self._keys.primary(table)
         key, ranges = self._keys.of_rows(table, primary_key)
+        target = self._draft.relation_names[table.name]
         name = None
         if primary_key:
-            name = self._draft.names.free(
-                table.primary_key_name or f"{table.name}_pkey", f"primary key of {table.name}"
-            )
+            name = self._draft.constraint(table, table.primary_key_name, f"{target}_pkey", index=True)
         return PlanTable(
             name=table.name,
+            target=target,
             columns=columns,
             key=key,
             mode="range" if ranges else "multiset",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
@@ -149,7 +149,7 @@ class _Inspector:
             _contradiction(name, "its column names")
         pairs = list(zip(info, parsed.columns, strict=True))
         columns = tuple(self.column(name, row, from_ddl) for row, from_ddl in pairs)
-        indexes = self.indexes(name)
+        indexes = self.indexes(name, parsed)
         key = self.primary_key(name)
         # INTEGER PRIMARY KEY is the rowid itself and so the one kind of key that has no index of its own.
         is_alias = len(key) == 1 and not without_rowid and all(index.origin != "pk" for index in indexes)
@@ -206,14 +206,21 @@ class _Inspector:
         [(value,)] = self.rows(sql, table)
         return None if value is None else int(value)
 
-    def indexes(self, table: str) -> tuple[Index, ...]:
+    def indexes(self, table: str, parsed: ParsedTable) -> tuple[Index, ...]:
+        uniques = {tuple(_folded(unique.columns)): unique.name for unique in reversed(parsed.uniques) if unique.name}
         found = [
             self.index(table, name, bool(unique), origin, bool(partial))
             for name, unique, origin, partial in self.rows(
                 'SELECT name, "unique", origin, partial FROM pragma_index_list(?, ?)', table, "main"
             )
         ]
-        return tuple(sorted(found, key=lambda index: index.name))
+        named = (
+            replace(index, constraint_name=uniques.get(tuple(_folded([term.column or "" for term in index.terms]))))
+            if index.origin == "u"
+            else index
+            for index in found
+        )
+        return tuple(sorted(named, key=lambda index: index.name))
 
     def index(self, table: str, name: str, unique: bool, origin: Literal["c", "u", "pk"], partial: bool) -> Index:
         sql = self.sql.get(("index", name), "")  # the key of a WITHOUT ROWID table is listed, but stored nowhere

@@ -20,9 +20,12 @@ def find_orphans(connection: apsw.Connection, schema: SourceSchema) -> dict[tupl
     found = {}
     for table in schema.tables:
         for position, key in enumerate(table.foreign_keys):
-            parent = next((t for t in schema.tables if t.name.lower() == key.parent.lower()), None)
             # Keys that point to nothing, or to another number of columns, are a finding of their own.
-            if parent is None or len(key.parent_columns) != len(key.columns):
+            if len(key.parent_columns) != len(key.columns):
+                continue
+            try:
+                parent = schema.table(key.parent)
+            except KeyError:
                 continue
             orphans = _orphans(connection, table, key, parent)
             if orphans.count or orphans.respelled:

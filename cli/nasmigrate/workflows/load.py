@@ -20,7 +20,7 @@ from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
 from nasmigrate.transfer.engine import CopyJob, TableCopied
 from nasmigrate.transfer.native import NativeEngine
-from nasmigrate.workflows.prepare import Prepared, column_settings
+from nasmigrate.workflows.prepare import Prepared, plan_settings
 from nasmigrate.workflows.proof import high_water
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.target import lock_target, refuse_unless_empty
@@ -117,7 +117,7 @@ def _begin(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
             "source_sha256": source.sha256,
             "source_state": source.state,
             "plan_hash": plan.hash,
-            "columns": column_settings(run.context.config),
+            "settings": plan_settings(run.context.config),
         },
     )
     create_control(connection)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nasmigrate.core.config_model import Config
+from nasmigrate.core.config_model import FOLD_NAMES, Config, NamesSection
+from nasmigrate.core.toml import toml_string
 from nasmigrate.schema.asks import column_asks
 from nasmigrate.schema.evidence import ColumnAsk, TableProfile, merged
+from nasmigrate.schema.names import NameMap
 from nasmigrate.schema.parts import SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.open import mapped_errors, open_snapshot
@@ -59,6 +61,7 @@ def make(run: Run, source: Source) -> Prepared:
                 orphans=orphans,
                 forced=forced,
                 rules=rules,
+                names=_name_map(config.names),
                 accept=config.plan.accept,
                 show_values=run.context.show_values,
             )
@@ -74,9 +77,19 @@ def make(run: Run, source: Source) -> Prepared:
     return Prepared(source=source, plan=plan, scan_seconds=scan_seconds)
 
 
-def column_settings(config: Config) -> dict[str, dict[str, object]]:
-    """What the settings say of single columns: beside the source's data, all that decides a plan."""
-    return {name: section.model_dump(mode="json") for name, section in config.columns.items()}
+def _name_map(section: NamesSection) -> NameMap:
+    return NameMap(
+        tables=section.tables,
+        columns=section.columns,
+        indexes=section.indexes,
+        fold=section.rule == FOLD_NAMES,
+    )
+
+
+def plan_settings(config: Config) -> dict[str, object]:
+    """The settings that, beside the source's data, decide a plan; by what the reader would look for."""
+    columns = {f"columns.{toml_string(name)}": section for name, section in config.columns.items()}
+    return {name: section.model_dump(mode="json") for name, section in {**columns, "names": config.names}.items()}
 
 
 def answered(plan: Plan, accept: Iterable[str]) -> Plan:

@@ -11,7 +11,7 @@ from nasmigrate.core.rundir import list_runs
 from nasmigrate.postgres.control import RunRow
 from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.open import check_file
-from nasmigrate.workflows.prepare import Prepared, answered, column_settings
+from nasmigrate.workflows.prepare import Prepared, answered, plan_settings
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.source import SNAPSHOT, reopen_source
 
@@ -40,14 +40,13 @@ def prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
             f"no run folder below {run.context.base} holds the snapshot of run {unfinished.run_id}",
             hint="resume in the folder where the copy was started, or use an empty database",
         )
-    now = column_settings(run.context.config)
-    changed = sorted(
-        name for name in now.keys() | begun["columns"].keys() if now.get(name) != begun["columns"].get(name)
-    )
+    now, then = plan_settings(run.context.config), begun["settings"]
+    changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
     if changed:
         raise ResumeMismatch(
-            f"the settings of {', '.join(changed[:3])} are no longer those this copy was begun with",
-            hint='put [columns."table.column"] back as it was, or begin again in an empty database',
+            f"the settings {', '.join(f'[{name}]' for name in changed[:3])} are no longer those this copy was begun"
+            " with",
+            hint="put them back as they were, or begin again in an empty database",
             details={"changed": changed},
         )
     with run.phase("snapshot", f"of run {earlier.name}"):

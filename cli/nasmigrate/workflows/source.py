@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from nasmigrate.core.errors import StateError
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.sqlite.inspect import count_rows, inspect
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot
@@ -13,6 +14,8 @@ from nasmigrate.sqlite.snapshot import take_snapshot
 from nasmigrate.workflows.run import Run
 
 SNAPSHOT = "snapshot.db"
+OURS = "_nasmigrate_"
+"""Beginning of the names of all that we ever put into a source."""
 LARGE_FILE = 16 * 1024 * 1024
 """Bytes of a file that may hold enough rows to be worth more processes."""
 FileState = tuple[tuple[str, int, int], ...]
@@ -47,11 +50,33 @@ def file_state(path: Path) -> FileState:
     return tuple(state)
 
 
-def take_source(run: Run, path: Path) -> Source:
+def refuse_earlier_run(path: Path, schema: SourceSchema) -> None:
+    """Refuse a source that holds objects of ours: a fence, or what an earlier run left.
+
+    Raises:
+        StateError: naming them.
+    """
+    ours = sorted(name for _, name, _ in schema.sql_text if name.lower().startswith(OURS))
+    if ours:
+        raise StateError(
+            f"{path}: holds {', '.join(ours[:3])}{' and more' if len(ours) > 3 else ''} of an earlier run",
+            hint="`nasmigrate status` shows it; `nasmigrate resume` finishes that run, `nasmigrate abort` undoes it",
+            details={"objects": ours},
+            code="NM1108",
+        )
+
+
+def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
     """Snapshot the live file into the run directory and inspect it.
+
+    Args:
+        run: the run.
+        path: the SQLite file.
+        fenced: the fence of a run is expected in it.
 
     Raises:
         SourceError: the file cannot be read as a SQLite database with tables.
+        StateError: it holds what an earlier run left, and that was not expected.
     """
     with run.phase("snapshot", str(path)):
         path = check_file(path)
@@ -76,6 +101,8 @@ def take_source(run: Run, path: Path) -> Source:
         )
     with run.phase("inspect"):
         schema, counts = _look(snapshot.path)
+    if not fenced:
+        refuse_earlier_run(path, schema)
     return Source(
         path=path,
         snapshot=snapshot.path,

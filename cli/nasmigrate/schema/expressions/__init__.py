@@ -50,6 +50,7 @@ def translate_predicate(
     columns: ColumnTypes,
     collations: Mapping[str, str] | None = None,
     text_shapes: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
     utf8: bool = True,
 ) -> Translated | NotTranslated:
     """Translate a CHECK or the WHERE of a partial index; NULL is as good as true for a CHECK in both systems.
@@ -59,10 +60,13 @@ def translate_predicate(
         columns: PostgreSQL types of all columns of the table; a double-quoted word outside them is a string.
         collations: SQLite collations of columns that are not BINARY.
         text_shapes: shapes of the columns whose dates were text; without them dates compare with nothing.
+        names: what columns are called in PostgreSQL, where that is not their name in the source.
         utf8: False for a UTF-16 database, where text sorts otherwise.
     """
     try:
-        value = truth(_value(sql, columns=columns, collations=collations, text_shapes=text_shapes, utf8=utf8))
+        value = truth(
+            _value(sql, columns=columns, collations=collations, text_shapes=text_shapes, names=names, utf8=utf8)
+        )
     except Refusal as refusal:
         return NotTranslated(reason=refusal.reason)
     return Translated(sql=value.sql)
@@ -74,6 +78,7 @@ def translate_term(
     columns: ColumnTypes,
     collations: Mapping[str, str] | None = None,
     text_shapes: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
     utf8: bool = True,
     target_type: str | None = None,
 ) -> Translated | NotTranslated:
@@ -82,7 +87,7 @@ def translate_term(
     The other arguments are those of translate_predicate. The result has no parentheses around it.
     """
     try:
-        value = _value(sql, columns=columns, collations=collations, text_shapes=text_shapes, utf8=utf8)
+        value = _value(sql, columns=columns, collations=collations, text_shapes=text_shapes, names=names, utf8=utf8)
         written = typed(value) if target_type is None else stored_as(value, TypeName.parse(target_type))
     except Refusal as refusal:
         return NotTranslated(reason=refusal.reason)
@@ -95,10 +100,11 @@ def _value(
     columns: ColumnTypes,
     collations: Mapping[str, str] | None,
     text_shapes: Mapping[str, str] | None,
+    names: Mapping[str, str] | None,
     utf8: bool,
 ) -> Value:
     translator = Translator(
-        read(sql), columns=columns, collations=collations or {}, shapes=text_shapes or {}, utf8=utf8
+        read(sql), columns=columns, collations=collations or {}, shapes=text_shapes or {}, names=names or {}, utf8=utf8
     )
     try:
         return translator.translate()

@@ -47,8 +47,8 @@ _PREDICATES = (*_COMPARISONS, exp.Is, exp.In, exp.Between, exp.Like, exp.Not, ex
 class Translator:
     """Translates the nodes of one expression over one table's columns.
 
-    `collations` and `shapes` are per column: its SQLite collation (BINARY when missing) and the shape of
-    its stored dates. `utf8` is False for a UTF-16 database, whose text sorts by other bytes.
+    `collations`, `shapes` and `names` are per column: its SQLite collation (BINARY when missing), the shape of its
+    stored dates, its name in PostgreSQL. `utf8` is False for a UTF-16 database, whose text sorts by other bytes.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class Translator:
         columns: Mapping[str, str],
         collations: Mapping[str, str],
         shapes: Mapping[str, str],
+        names: Mapping[str, str],
         utf8: bool,
     ) -> None:
         self._source = source
-        self._columns = {fold(name): name for name in columns}
+        self._columns = {fold(name): names.get(name, name) for name in columns}
         self._types = {fold(name): TypeName.parse(kind) for name, kind in columns.items()}
         self._collations = {fold(name): value for name, value in collations.items()}
         self._shapes = {fold(name): value for name, value in shapes.items()}

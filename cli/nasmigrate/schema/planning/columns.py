@@ -85,6 +85,7 @@ class Columns:
             )
         return PlanColumn(
             name=name,
+            target=self._draft.column_names[table.name][name],
             declared_type=column.declared_type,
             codec=codec.name,
             parameters=codec.parameters(),

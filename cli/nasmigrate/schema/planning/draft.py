@@ -13,7 +13,7 @@ from nasmigrate.schema.codecs.temporal import expression_shape
 from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile
 from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_strings, translate_predicate, translate_term
 from nasmigrate.schema.model import SourceSchema, Table
-from nasmigrate.schema.names import Names
+from nasmigrate.schema.names import NameMap, Names
 
 _LIST_LIMIT = 200
 """Characters of SQL a message quotes."""
@@ -34,16 +34,30 @@ class PlanInput:
     orphans: Mapping[tuple[str, int], Orphans] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: NameMap = field(default_factory=NameMap)
     accept: Sequence[str] = ()
     show_values: bool = False
 
 
 class Draft:
-    """A plan in the making."""
+    """A plan in the making.
+
+    Attributes:
+        source: what it is made from.
+        names: the names of tables, views and indexes in Postgres.
+        relation_names: table, view or index of the source -> its name in Postgres.
+        column_names: table -> column -> its name in Postgres.
+        codecs: (table, column) -> what was decided.
+        findings: so far.
+        refused: why it cannot go on, said all at once.
+    """
 
     def __init__(self, source: PlanInput) -> None:
         self.source = source
         self.names = Names()
+        self.relation_names: dict[str, str] = {}
+        self.column_names: dict[str, dict[str, str]] = {}
+        self._constraints: dict[str, Names] = {}
         self.codecs: dict[tuple[str, str], Codec] = {}
         self.findings: list[Finding] = []
         self.refused: list[str] = []
@@ -51,6 +65,19 @@ class Draft:
     def profile(self, table: Table, column: str) -> ColumnProfile:
         """What a column holds."""
         return self.source.profiles[table.name].columns[column]
+
+    def constraint(self, table: Table, name: str | None, derived: str, index: bool = False) -> str:
+        """A name for a constraint: its own, else `derived`; numbered where that is taken, which is noted.
+
+        The constraints of a table share a namespace; `index` says that an index of the same name comes with it, and
+        those constraints are named before the others of their table.
+        """
+        what = f"constraint of {table.name}"
+        chosen = self.names.free(name or derived, what) if index else name or derived
+        chosen = self._constraints.setdefault(table.name, Names()).free(chosen, what)
+        if name is not None and chosen != name:
+            self.find("NAME_CHANGED", "note", f"constraint {name} stands as {chosen}", table=table.name, object=name)
+        return chosen
 
     def find(
         self,
@@ -107,6 +134,7 @@ class Draft:
             columns=self.types(table),
             collations=self._collations(table),
             text_shapes=self._shapes(table),
+            names=self.column_names[table.name],
             utf8=self._utf8,
         )
 
@@ -117,6 +145,7 @@ class Draft:
             columns=self.types(table),
             collations=self._collations(table),
             text_shapes=self._shapes(table),
+            names=self.column_names[table.name],
             utf8=self._utf8,
             target_type=target_type,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nasmigrate.schema.expressions import NotTranslated
 from nasmigrate.schema.model import Index, IndexTerm, Table
-from nasmigrate.schema.names import fit
 from nasmigrate.schema.plan import PlanCheck, PlanIndex, PlanIndexTerm
 from nasmigrate.schema.planning.draft import Draft, short
 from nasmigrate.schema.planning.keys import Keys
@@ -40,14 +39,9 @@ class Indexes:
             for sql in (index.where_sql, *(term.expression_sql for term in index.terms)):
                 if sql is not None:
                     self._draft.note_strings(sql, self._draft.types(table), table=table.name, object=index.name)
-            automatic = index.name.startswith("sqlite_autoindex_")
-            columns = "_".join(term.column or "expr" for term in index.terms)
-            wanted = f"{table.name}_{columns}_key" if automatic else index.name
             planned.append(
                 PlanIndex(
-                    name=self._draft.names.free(wanted, f"index of {table.name}")
-                    if automatic
-                    else self._draft.names.take(wanted, f"index {wanted}"),
+                    name=self._name(table, index),
                     unique=index.unique,
                     terms=tuple(term for term in terms if isinstance(term, PlanIndexTerm)),
                     where=where.sql if where is not None and not isinstance(where, NotTranslated) else None,
@@ -63,6 +57,15 @@ class Indexes:
             for term in index.terms
         )
 
+    def _name(self, table: Table, index: Index) -> str:
+        given = self._draft.relation_names.get(index.name)
+        if given is not None:
+            return given
+        names = self._draft.column_names[table.name]
+        columns = (names[table.column(term.column).name] if term.column else "expr" for term in index.terms)
+        derived = "_".join((self._draft.relation_names[table.name], *columns, "key"))
+        return self._draft.constraint(table, index.constraint_name, derived, index=True)
+
     def _term(self, table: Table, term: IndexTerm) -> PlanIndexTerm | NotTranslated:
         if term.expression_sql is not None:
             result = self._draft.term(table, term.expression_sql)
@@ -70,7 +73,8 @@ class Indexes:
                 return result
             return PlanIndexTerm(expression=result.sql, descending=term.descending)
         assert term.column is not None  # noqa: S101 - a term is a column or an expression
-        quoted = '"' + term.column.replace('"', '""') + '"'
+        name = self._draft.column_names[table.name][table.column(term.column).name]
+        quoted = '"' + name.replace('"', '""') + '"'
         collation = term.collation.upper()
         if collation == "BINARY" or self._draft.types(table)[table.column(term.column).name] != "text":
             return PlanIndexTerm(column=table.column(term.column).name, descending=term.descending)
@@ -100,16 +104,17 @@ class Indexes:
         planned = []
         for number, check in enumerate(table.checks, start=1):
             result = self._draft.predicate(table, check.sql)
+            derived = f"{self._draft.relation_names[table.name]}_check{number}"
             if isinstance(result, NotTranslated):
                 self._draft.find(
                     "CHECK_NOT_TRANSLATED",
                     "decision",
                     f"CHECK ({short(check.sql)}) is not carried: {result.reason}",
                     table=table.name,
-                    object=check.name or f"{table.name}_check{number}",
+                    object=check.name or derived,
                 )
                 continue
-            name = check.name or f"{table.name}_check{number}"
+            name = self._draft.constraint(table, check.name, derived)
             self._draft.note_strings(check.sql, self._draft.types(table), table=table.name, object=name)
-            planned.append(PlanCheck(name=fit(name), sql=result.sql))
+            planned.append(PlanCheck(name=name, sql=result.sql))
         return tuple(planned)

@@ -44,10 +44,10 @@ class Keys:
         pk_index = next((index for index in table.indexes if index.origin == "pk"), None)
         if not self.nulls_in(table) or (pk_index is not None and self.is_mixed(table, pk_index)):
             return ()
-        name = table.primary_key_name or f"{table.name}_pkey"
+        derived = f"{self._draft.relation_names[table.name]}_pkey"
         return (
             PlanIndex(
-                name=self._draft.names.free(name, f"primary key of {table.name}"),
+                name=self._draft.constraint(table, table.primary_key_name, derived, index=True),
                 unique=True,
                 terms=tuple(PlanIndexTerm(column=column) for column in table.primary_key),
                 constraint=True,

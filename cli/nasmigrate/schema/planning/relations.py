@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nasmigrate.schema.evidence import Orphans
 from nasmigrate.schema.model import ForeignKey, Table
-from nasmigrate.schema.names import fit
 from nasmigrate.schema.plan import PlanForeignKey
 from nasmigrate.schema.planning.draft import Draft
 from nasmigrate.schema.planning.keys import Keys
@@ -20,14 +19,10 @@ class Relations:
     def of(self, table: Table) -> tuple[PlanForeignKey, ...]:
         """The foreign keys of a table that hold in Postgres."""
         planned = []
-        used: set[str] = set()
+        target, columns = self._draft.relation_names[table.name], self._draft.column_names[table.name]
         for position, key in enumerate(table.foreign_keys):
-            wanted = key.name or f"{table.name}_{'_'.join(key.columns)}_fkey"
-            name, again = fit(wanted), 1
-            while name in used:
-                again += 1
-                name = fit(f"{wanted}{again}")
-            used.add(name)
+            derived = "_".join((target, *(columns[table.column(name).name] for name in key.columns), "fkey"))
+            name = self._draft.constraint(table, key.name, derived)
             problem = self._foreign_key_problem(table, position, key)
             if problem is not None:
                 code, message, orphans = problem

@@ -1,0 +1,3 @@
+CREATE TABLE "größe_größe_größe_größe_größe_größe_größe_größe_größe_der_tabelle" (id INTEGER PRIMARY KEY, "spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_eins" TEXT, "spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_zwei" TEXT, CHECK ("spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_eins" <> "spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_zwei"));
+CREATE INDEX "iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii" ON "größe_größe_größe_größe_größe_größe_größe_größe_größe_der_tabelle" ("spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_spalte_zwei");
+INSERT INTO "größe_größe_größe_größe_größe_größe_größe_größe_größe_der_tabelle" VALUES (1, 'x', 'y');

@@ -1,0 +1,4 @@
+CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE people (id INTEGER PRIMARY KEY);
+CREATE INDEX by_name ON users (name);
+INSERT INTO users VALUES (1, 'a');

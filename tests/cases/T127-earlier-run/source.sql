@@ -1,0 +1,3 @@
+CREATE TABLE t (id INTEGER PRIMARY KEY);
+CREATE TABLE _nasmigrate_fence (run TEXT);
+CREATE TRIGGER _nasmigrate_fence_t_insert BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'moved'); END;
