@@ -32,6 +32,8 @@ password_file = "secret"
 [migrations]
 directory = "alembic"
 [plan]
+only_tables = ["orders", "users"]
+exclude_tables = "users"
 accept = ["TEXT_IN_INTEGER:orders.total", "VIEW_NOT_CARRIED:top sellers"]
 [columns."orders.total"]
 type = "text"

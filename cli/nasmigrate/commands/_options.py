@@ -56,6 +56,24 @@ def subcommand(name: str, **settings: Any) -> Callable[[Callable[..., Any]], cli
 
 # Text, not a path: pathlib would fold the `//` of a URL that belongs to the next argument.
 source_argument = click.argument("source", required=False)
+_TABLE_OPTIONS = {
+    "only_tables": ("--only-table", "Copy this table only; may be repeated."),
+    "exclude_tables": ("--exclude-table", "Leave this table out; may be repeated."),
+}
+
+
+def table_options(function: Decorated) -> Decorated:
+    """Add the options that choose tables; what they were given is for `chosen_tables`."""
+    for name, (flag, text) in reversed(_TABLE_OPTIONS.items()):
+        function = click.option(flag, name, multiple=True, metavar="NAME", help=text)(function)
+    return function
+
+
+def chosen_tables(only_tables: tuple[str, ...], exclude_tables: tuple[str, ...]) -> dict[str, object]:
+    """The settings of the options that choose tables, for App.load; an option that is not there settles nothing."""
+    return {"plan.only_tables": only_tables or None, "plan.exclude_tables": exclude_tables or None}
+
+
 password_file_option = click.option(
     "--password-file",
     type=click.Path(path_type=Path),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import chosen_tables, password_file_option, source_argument, subcommand, table_options
 
 
 @subcommand("copy")
@@ -17,6 +17,7 @@ from nasmigrate.commands._options import password_file_option, source_argument, 
 @password_file_option
 @click.option("--resume", is_flag=True, help="Go on with the last copy into this target.")
 @click.option("--round-trip/--no-round-trip", default=False, help="Also decode Postgres back to SQLite and compare.")
+@table_options
 @click.option("--chunk-rows", type=click.IntRange(min=1), metavar="N", help="Most rows in a chunk.")
 @click.option("--chunk-bytes", metavar="N", help="Most bytes in a chunk, such as 16777216 or '16 MiB'.")
 @click.pass_obj
@@ -28,6 +29,8 @@ def command(
     password_file: Path | None,
     resume: bool,
     round_trip: bool,
+    only_tables: tuple[str, ...],
+    exclude_tables: tuple[str, ...],
     chunk_rows: int | None,
     chunk_bytes: str | None,
 ) -> int:
@@ -40,7 +43,8 @@ def command(
     from nasmigrate.commands._run import show, source_and_target, source_path, target_of
 
     source, target = source_and_target(source, target, target_option)
-    loaded = app.load({"transfer.chunk_rows": chunk_rows, "transfer.chunk_bytes": chunk_bytes})
+    bounds = {"transfer.chunk_rows": chunk_rows, "transfer.chunk_bytes": chunk_bytes}
+    loaded = app.load({**bounds, **chosen_tables(only_tables, exclude_tables)})
     path = source_path(app, loaded, source)
     chosen = target_of(app, loaded, target, password_file)
 

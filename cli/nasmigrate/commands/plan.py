@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import source_argument, subcommand
+from nasmigrate.commands._options import chosen_tables, source_argument, subcommand, table_options
 
 if TYPE_CHECKING:
     from nasmigrate.core.config import LoadedConfig
@@ -18,15 +18,23 @@ if TYPE_CHECKING:
 @source_argument
 @click.option("--write-accepts", is_flag=True, help="Add every open finding to [plan] accept of nasmigrate.toml.")
 @click.option("--write-migrations", is_flag=True, help="Write the Alembic revisions.")
+@table_options
 @click.pass_obj
-def command(app: App, source: str | None, write_accepts: bool, write_migrations: bool) -> int:
+def command(
+    app: App,
+    source: str | None,
+    write_accepts: bool,
+    write_migrations: bool,
+    only_tables: tuple[str, ...],
+    exclude_tables: tuple[str, ...],
+) -> int:
     """Show what would be created, converted and not carried.
 
     SOURCE is the SQLite file [source.path of nasmigrate.toml]. It is only read; no target is needed.
     """
     from nasmigrate.commands._run import show, source_path
 
-    loaded = app.load()
+    loaded = app.load(chosen_tables(only_tables, exclude_tables))
     path = source_path(app, loaded, source)
 
     from nasmigrate.workflows.plan import plan

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import chosen_tables, password_file_option, source_argument, subcommand, table_options
 
 
 @subcommand("rehearse")
@@ -15,8 +15,17 @@ from nasmigrate.commands._options import password_file_option, source_argument, 
 @click.option("--target", metavar="DSN", help="Empty database to rehearse on [a throw-away server].")
 @password_file_option
 @click.option("--keep-target", is_flag=True, help="Leave the rehearsed target for a look.")
+@table_options
 @click.pass_obj
-def command(app: App, source: str | None, target: str | None, password_file: Path | None, keep_target: bool) -> int:
+def command(
+    app: App,
+    source: str | None,
+    target: str | None,
+    password_file: Path | None,
+    keep_target: bool,
+    only_tables: tuple[str, ...],
+    exclude_tables: tuple[str, ...],
+) -> int:
     """Do the whole migration on a throw-away target and prove it.
 
     SOURCE is the SQLite file [source.path of nasmigrate.toml]. It is only read.
@@ -27,7 +36,7 @@ def command(app: App, source: str | None, target: str | None, password_file: Pat
 
     if password_file and not target:
         raise UsageProblem("--password-file needs --target")
-    loaded = app.load()
+    loaded = app.load(chosen_tables(only_tables, exclude_tables))
     path = source_path(app, loaded, source)
     chosen = target_of(app, loaded, target, password_file) if target else None
 

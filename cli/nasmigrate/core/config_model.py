@@ -94,7 +94,14 @@ class MigrationsSection(Section):
 
 
 class PlanSection(Section):
-    """`[plan]`: answers to findings."""
+    """`[plan]`: which tables, and answers to findings."""
+
+    only_tables: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
+        default=(), description="Tables to copy; all when empty."
+    )
+    exclude_tables: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
+        default=(), description="Tables to leave out."
+    )
 
     accept: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
         default=(), description="Accepted findings, each CODE:table.column."

@@ -117,6 +117,7 @@ class Prediction(Document):
 class Result(Document):
     """The outcome of one command: `result.json`.
 
+    `excluded_tables` are those of the source that were left out as asked: nothing of them was copied or checked.
     `timeline` is (phase, seconds) in order. `fingerprint` is the digest over all tables when all were proven.
     """
 
@@ -136,6 +137,7 @@ class Result(Document):
     gates: tuple[Gate, ...] = ()
     tables: tuple[TableResult, ...] = ()
     findings: tuple[Finding, ...] = ()
+    excluded_tables: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
     differences_total: int = 0
     timeline: tuple[tuple[str, float], ...] = ()

@@ -219,7 +219,8 @@ class TableEvidence(Document):
 class Plan(Document):
     """The whole plan.
 
-    `hash` is over everything but `evidence`, `findings`, `source` and `created_at`.
+    `excluded` are tables of the source that the configuration leaves out. `hash` is over everything but `evidence`,
+    `findings`, `source` and `created_at`.
     """
 
     format_version: int = PLAN_VERSION
@@ -227,6 +228,7 @@ class Plan(Document):
     encoding: str
     tables: tuple[PlanTable, ...]
     not_carried: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
     source: str = ""
     source_sha256: str = ""
@@ -262,6 +264,7 @@ class Plan(Document):
             "encoding": self.encoding,
             "tables": [table.model_dump(mode="json") for table in self.tables],
             "not_carried": sorted(self.not_carried),
+            "excluded": sorted(self.excluded),
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()

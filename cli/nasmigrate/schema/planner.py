@@ -59,11 +59,16 @@ class _Planner:
         self._keys.number_again()
         declared_intent(self._draft)
         others = not_carried(self._draft)
+        for excluded in source.excluded:
+            self._draft.find(
+                "TABLE_EXCLUDED", "note", "left out as asked: nothing of it is copied", table=excluded.name
+            )
         findings = self._draft.answered()
         return Plan(
             encoding=source.schema.encoding,
             tables=tables,
             not_carried=others,
+            excluded=tuple(table.name for table in source.excluded),
             accepted=tuple(sorted(f.identity for f in findings if f.accepted)),
             evidence={
                 name: TableEvidence(

@@ -113,6 +113,7 @@ def finish(
         gates=tuple(proof.gates),
         tables=tuple(tables),
         findings=plan.findings if plan else (),
+        excluded_tables=plan.excluded if plan else (),
         differences=tuple(proof.differences),
         differences_total=proof.total,
         timeline=tuple(run.timeline),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from nasmigrate.schema.evidence import ColumnAsk, TableProfile, merged
 from nasmigrate.schema.names import NameMap
 from nasmigrate.schema.parts import SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
+from nasmigrate.schema.selection import select_tables
 from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
 from nasmigrate.sqlite.profile import ProfileTask, key_bounds, open_profiler, run_profile
@@ -46,6 +47,8 @@ def make(run: Run, source: Source) -> Prepared:
     forced = {name: section.type for name, section in config.columns.items() if section.type is not None}
     rules = {name: section.rule for name, section in config.columns.items() if section.rule}
     asks = column_asks(source.schema, forced, rules)
+    chosen = select_tables(source.schema, only=config.plan.only_tables, exclude=config.plan.exclude_tables)
+    source = replace(source, schema=chosen.schema)
     order = [table.name for table in source.schema.tables]
     with run.phase("profile"):
         started = time.perf_counter()
@@ -57,6 +60,7 @@ def make(run: Run, source: Source) -> Prepared:
         plan = make_plan(
             PlanInput(
                 schema=source.schema,
+                excluded=chosen.excluded,
                 profiles=profiles,
                 orphans=orphans,
                 forced=forced,
@@ -89,7 +93,9 @@ def _name_map(section: NamesSection) -> NameMap:
 def plan_settings(config: Config) -> dict[str, object]:
     """The settings that, beside the source's data, decide a plan; by what the reader would look for."""
     columns = {f"columns.{toml_string(name)}": section for name, section in config.columns.items()}
-    return {name: section.model_dump(mode="json") for name, section in {**columns, "names": config.names}.items()}
+    sections = {name: section.model_dump(mode="json") for name, section in {**columns, "names": config.names}.items()}
+    # What findings are accepted decides nothing of the plan itself.
+    return sections | {"plan": config.plan.model_dump(mode="json", exclude={"accept"})}
 
 
 def answered(plan: Plan, accept: Iterable[str]) -> Plan:

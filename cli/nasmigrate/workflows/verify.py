@@ -82,7 +82,11 @@ def verify(context: Context, source: Path, target: Target, *, round_trip: bool =
 
 def _drift(plan: Plan, source: Source) -> Gate | None:
     """The source's tables against the plan's; None when they agree."""
-    ours = {table.name: [column.name for column in table.columns] for table in source.schema.tables}
+    ours = {
+        table.name: [column.name for column in table.columns]
+        for table in source.schema.tables
+        if table.name not in plan.excluded
+    }
     theirs = {table.name: [column.name for column in table.columns] for table in plan.tables}
     if ours == theirs:
         return None

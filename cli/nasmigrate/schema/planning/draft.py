@@ -26,10 +26,11 @@ class PlanInput:
     """Everything the planner looks at.
 
     `orphans` is keyed by (table, position of the foreign key); `forced` and `rules` by `table.column`. The profiles
-    were asked for the same rules.
+    were asked for the same rules. `excluded` are tables that the schema no longer has.
     """
 
     schema: SourceSchema
+    excluded: tuple[Table, ...] = ()
     profiles: Mapping[str, TableProfile]
     orphans: Mapping[tuple[str, int], Orphans] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
@@ -181,7 +182,8 @@ class Draft:
         """
         accept = set(self.source.accept)
         known = {finding.identity for finding in self.findings}
-        unknown = sorted(accept - known)
+        # What was answered of a table that is left out this time stays answered.
+        unknown = [] if self.source.excluded else sorted(accept - known)
         if unknown:
             raise SchemaError(
                 f"[plan] accept lists {unknown[0]!r}, but there is no such finding",

@@ -51,6 +51,7 @@ class _Naming:
 
     def decide(self) -> None:
         schema = self._draft.source.schema
+        everything = (*schema.tables, *self._draft.source.excluded)
         tables = [_relation("table", table.name) for table in schema.tables]
         views = [_relation("view", other.name) for other in schema.others if other.kind == "view"]
         indexes = [
@@ -66,7 +67,11 @@ class _Naming:
             if not index.name.startswith(AUTOMATIC)
         ]
         columns = {table.name: _columns(table) for table in schema.tables}
-        self._check_map([*tables, *views], indexes, [named for found in columns.values() for named in found])
+        self._check_map(
+            {named.key for named in (*tables, *views)} | {table.name for table in self._draft.source.excluded},
+            {index.name for table in everything for index in table.indexes},
+            {named.key for table in everything for named in _columns(table)},
+        )
         relations = self._name([*tables, *views, *indexes], self._draft.names)
         self._draft.relation_names.update(relations)
         for table, found in columns.items():
@@ -82,10 +87,10 @@ class _Naming:
             checks = [clash.message for clash in self._clashes]
             raise IdentifierClash(first.message, hint=first.hint, details={"checks": checks})
 
-    def _check_map(self, relations: list[_Named], indexes: list[_Named], columns: list[_Named]) -> None:
+    def _check_map(self, relations: set[str], indexes: set[str], columns: set[str]) -> None:
         """An entry that names nothing is an error, not a comment."""
         for section, known in (("tables", relations), ("indexes", indexes), ("columns", columns)):
-            unknown = sorted(getattr(self._map, section).keys() - {named.key for named in known})
+            unknown = sorted(getattr(self._map, section).keys() - known)
             if unknown:
                 form = "table.column" if section == "columns" else "it is in the source"
                 raise SchemaError(

@@ -57,6 +57,8 @@ class Relations:
         try:
             parent = self._draft.source.schema.table(key.parent)
         except KeyError:
+            if key.parent in {excluded.name for excluded in self._draft.source.excluded}:
+                return "FK_PARENT_EXCLUDED", "that table is excluded", None
             return "FK_PARENT_MISSING", "there is no such table", None
         if len(key.parent_columns) != len(key.columns):
             return "FK_MISMATCH", "the columns it points to are not a unique key", None

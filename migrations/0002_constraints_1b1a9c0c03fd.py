@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: 4c7291763f55
-Revises: 0d20462c2459
+Revision ID: 1b1a9c0c03fd
+Revises: f6f626e6cd8d
 
-Written by nasmigrate from plan 9e740abfd800cf9d68d2ee059c86a4cf094f8598bed9f1407463dd8b598c5103.
+Written by nasmigrate from plan 0f80532c6a68ad9240659ff7e2ce693dd828f70179192e83efc050c2e1f7129b.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = '4c7291763f55'
-down_revision: str | None = '0d20462c2459'
+revision: str = '1b1a9c0c03fd'
+down_revision: str | None = 'f6f626e6cd8d'
 branch_labels: None = None
 depends_on: None = None
 

@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: 0d20462c2459
+Revision ID: f6f626e6cd8d
 Revises:
 
-Written by nasmigrate from plan 9e740abfd800cf9d68d2ee059c86a4cf094f8598bed9f1407463dd8b598c5103.
+Written by nasmigrate from plan 0f80532c6a68ad9240659ff7e2ce693dd828f70179192e83efc050c2e1f7129b.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = '0d20462c2459'
+revision: str = 'f6f626e6cd8d'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None
