@@ -48,6 +48,19 @@ workers = 4
 verify_connections = 3
 [rehearse]
 round_trip = false
+[killbill]
+url = "https://billing.example.org"
+user = "root"
+password_file = "secrets/admin"
+api_key = "shop"
+api_secret_file = "secrets/tenant"
+query = "SELECT id AS external_key FROM people"
+currency = "EUR"
+time_zone = "Europe/Berlin"
+locale = "de_DE"
+auto_invoicing_off = false
+workers = 2
+timeout = 10
 """
 
 
@@ -80,6 +93,7 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert ('names.columns."Order.qty."', "quantity") in settings(config)
     assert config.transfer.chunk_bytes == 4 * 1024**2
     assert config.rehearse.round_trip is False
+    assert (config.killbill.workers, config.killbill.timeout) == (2, 10.0)
     assert set(loaded.origins.values()) == {"nasmigrate.toml"}
     assert loaded.resolve("data/app.db") == tmp_path / "data" / "app.db"
     assert loaded.resolve("/data/app.db") == Path("/data/app.db")

@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "copy": "Copy the source into an empty target and verify it.",
     "verify": "Compare source and target, row by row.",
     "lint-app": "Look through an application's source for what Postgres will not take.",
+    "seed": "Put the application's people into Kill Bill.",
     "report": "Show the result of a run again.",
     "runs": "List past runs and show what they left.",
     "config": "Show the settings and where each came from.",

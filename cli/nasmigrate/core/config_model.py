@@ -153,6 +153,35 @@ class RehearseSection(Section):
     round_trip: bool = Field(default=True, description="Decode Postgres back to SQLite and compare.")
 
 
+class KillbillSection(Section):
+    """`[killbill]`: where Kill Bill is, and who is put into it."""
+
+    url: str = Field(default="http://127.0.0.1:18080", min_length=1, description="Kill Bill's address.")
+    user: str = Field(default="admin", min_length=1, description="Kill Bill's administrator.")
+    password_file: str = Field(
+        default="stack/secrets/killbill_admin_password", min_length=1, description="File with that user's password."
+    )
+    api_key: str = Field(
+        default="marketplace", min_length=1, max_length=128, description="Key of the tenant; made where it is absent."
+    )
+    api_secret_file: str = Field(
+        default="stack/secrets/killbill_tenant_secret",
+        min_length=1,
+        description="File with the tenant's secret; made together with the tenant.",
+    )
+    query: str = Field(
+        default="SELECT id AS external_key, full_name AS name, email, phone FROM public.users",
+        min_length=1,
+        description="One SELECT on the target that gives the people; its columns are fields of an account.",
+    )
+    currency: str | None = Field(default=None, description="Currency of every account; Kill Bill never changes it.")
+    time_zone: str | None = Field(default="UTC", description="Time zone of every account; Kill Bill never changes it.")
+    locale: str | None = Field(default=None, description="Locale of every account, such as en_US.")
+    auto_invoicing_off: bool = Field(default=True, description="Tag new accounts so that nothing is invoiced yet.")
+    workers: int = Field(default=4, ge=1, le=4, description="Requests in flight; more than 4 gain nothing.")
+    timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds to wait for an answer.")
+
+
 class Config(Section):
     """All settings of one project."""
 
@@ -164,3 +193,4 @@ class Config(Section):
     names: NamesSection = NamesSection()
     transfer: TransferSection = TransferSection()
     rehearse: RehearseSection = RehearseSection()
+    killbill: KillbillSection = KillbillSection()
