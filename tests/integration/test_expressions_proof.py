@@ -82,6 +82,7 @@ PREDICATES = [
 ]  # fmt: skip
 
 TERMS = [
+    "d / e", "d / i", "i / d", "d / 2", "5 / d", "i / 2.5", "1 / 0.0",
     "t || i", "'a' || k || b", "b || flag", "length(i)", "length(-k)", "i || j", "'x' || (i > j)",
     "lower(t)", "upper(t)", "trim(t)", "ltrim(t)", "rtrim(t)", "t || u", "t || '-' || u", "substr(t, 1, 2)",
     "length(t)",

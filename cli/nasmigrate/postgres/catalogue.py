@@ -21,7 +21,7 @@ from nasmigrate.postgres.catalogue_read import (
     read_tables,
     user_objects,
 )
-from nasmigrate.schema.plan import Plan, PlanColumn, PlanForeignKey, PlanIndex, PlanTable
+from nasmigrate.schema.plan import Plan, PlanColumn, PlanForeignKey, PlanIndex, PlanTable, PlanView
 
 __all__ = ["catalogue_facts", "compare_catalogue", "compare_facts", "user_objects"]
 
@@ -43,19 +43,21 @@ def compare_catalogue(
     Args:
         connection: to the target, which is only read.
         plan: what should stand there.
-        constraints: False before the second revision ran: keys, indexes, checks and foreign keys are then
-            neither asked for nor looked at.
+        constraints: False before the second revision ran: keys, indexes, checks, foreign keys and views are then
+            not asked for, and of the tables that are there only the columns are looked at.
 
     Returns:
         The differences, by table and in Postgres' names, and how many objects of either side were compared:
         tables, their columns and column order, triggers, and so on.
     """
     found = read_tables(connection)
-    planned = {table.name: table for table in plan.in_target_names().tables}
+    planned = {table.name: _planned_objects(table, constraints=constraints) for table in plan.in_target_names().tables}
+    if constraints:
+        planned |= {view.target: _planned_view(view) for view in plan.views}
     differences: list[Difference] = []
     checked = 0
     for name in sorted({*planned, *found}):
-        wanted = {} if name not in planned else _planned_objects(planned[name], constraints=constraints)
+        wanted = planned.get(name, {})
         there = {} if name not in found else _found_objects(found[name], constraints=constraints)
         if not wanted or not there:
             # One line says it; its columns need no line each.
@@ -87,6 +89,8 @@ def catalogue_facts(connection: psycopg.Connection[Any], tables: Iterable[str]) 
     for table in (found[name] for name in tables if name in found):
         place = _quoted(table.name)
         facts[f"table {place}"] = f"{table.kind} ({_list(column.name for column in table.columns)})"
+        if table.definition is not None:
+            facts[f"view {place}"] = table.definition
         for column in table.columns:
             default = f" default {column.default_sql}" if column.default_sql is not None else ""
             facts[f"column {place}.{_quoted(column.name)}"] = _column_words(column) + default
@@ -135,6 +139,10 @@ def _planned_objects(table: PlanTable, *, constraints: bool) -> _Objects:
     for check in table.checks:
         objects["check", check.name] = "check"
     return objects
+
+
+def _planned_view(view: PlanView) -> _Objects:
+    return _planned_objects(view.as_table.in_target_names({}), constraints=False) | {("table", ""): "view"}
 
 
 def _found_objects(table: FoundTable, *, constraints: bool) -> _Objects:

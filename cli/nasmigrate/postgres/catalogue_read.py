@@ -28,7 +28,8 @@ _RELATIONS = """
 SELECT c.relname::text AS name,
        CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'f' THEN 'foreign table'
             WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'sequence' END AS kind,
-       c.relpersistence <> 'p' AS unlogged, c.relrowsecurity AS row_security
+       c.relpersistence <> 'p' AS unlogged, c.relrowsecurity AS row_security,
+       CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS definition
 FROM pg_class c
 WHERE c.relnamespace = to_regnamespace('public') AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
@@ -205,10 +206,14 @@ class FoundConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTable:
-    """A relation of schema `public`; `kind` in words. `triggers` holds rules and policies too."""
+    """A relation of schema `public`; `kind` in words. `triggers` holds rules and policies too.
+
+    `definition` is the SELECT of a view, None for what is none.
+    """
 
     name: str
     kind: str
+    definition: str | None = None
     columns: list[FoundColumn] = field(default_factory=list)
     indexes: list[FoundIndex] = field(default_factory=list)
     constraints: list[FoundConstraint] = field(default_factory=list)
@@ -221,7 +226,7 @@ def read_tables(connection: psycopg.Connection[Any]) -> dict[str, FoundTable]:
     with _pinned_settings(connection) as cursor:
         for row in cursor.execute(_RELATIONS):
             words = ("unlogged " if row["unlogged"] else "", row["kind"], " with row security" * row["row_security"])
-            tables[row["name"]] = FoundTable(name=row["name"], kind="".join(words))
+            tables[row["name"]] = FoundTable(name=row["name"], kind="".join(words), definition=row["definition"])
         for table, row in _of_tables(cursor, _COLUMNS, tables):
             table.columns.append(FoundColumn(**row))
         for table, row in _of_tables(cursor, _INDEXES, tables):

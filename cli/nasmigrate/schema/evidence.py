@@ -216,3 +216,11 @@ class Orphans:
     count: int
     keys: tuple[str, ...]
     respelled: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewFacts:
+    """What SQLite says of a view: the names of its columns, or why it cannot be read."""
+
+    columns: tuple[str, ...] = ()
+    problem: str | None = None

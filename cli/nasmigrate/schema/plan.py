@@ -207,6 +207,28 @@ class PlanTable(Document):
         return index.model_copy(update={"terms": terms})
 
 
+class PlanView(Document):
+    """A view, called `target` in Postgres; `sql` is its SELECT in Postgres' SQL, which puts out the columns in order.
+
+    A column says how a value that SQLite's view gives stands in Postgres, as the columns of tables do.
+    """
+
+    name: str
+    target: str = Field(default_factory=_as_in_the_source)
+    columns: tuple[PlanColumn, ...]
+    sql: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def as_table(self) -> PlanTable:
+        """The view as a table without a key, which is what its rows are compared as."""
+        return PlanTable(name=self.name, target=self.target, columns=self.columns, mode="multiset")
+
+
 class TableEvidence(Document):
     """What the profile saw of a table: not part of the hash."""
 
@@ -227,6 +249,7 @@ class Plan(Document):
     hash: str = ""
     encoding: str
     tables: tuple[PlanTable, ...]
+    views: tuple[PlanView, ...] = ()
     not_carried: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
@@ -248,6 +271,11 @@ class Plan(Document):
                 return table
         raise KeyError(name)
 
+    @property
+    def relations(self) -> tuple[str, ...]:
+        """What the tables and views are called in Postgres."""
+        return (*(table.target for table in self.tables), *(view.target for view in self.views))
+
     def in_target_names(self) -> Plan:
         """The same plan with every name as in Postgres, for what looks at the target alone; the hash stays."""
         parents = {table.name: table for table in self.tables}
@@ -263,6 +291,7 @@ class Plan(Document):
             "version": self.format_version,
             "encoding": self.encoding,
             "tables": [table.model_dump(mode="json") for table in self.tables],
+            "views": [view.model_dump(mode="json") for view in self.views],
             "not_carried": sorted(self.not_carried),
             "excluded": sorted(self.excluded),
         }

@@ -14,6 +14,7 @@ from nasmigrate.schema.planning.limits import check_tables, check_values
 from nasmigrate.schema.planning.names import decide_names
 from nasmigrate.schema.planning.objects import not_carried
 from nasmigrate.schema.planning.relations import Relations
+from nasmigrate.schema.planning.views import Views
 
 __all__ = ["PlanInput", "make_plan"]
 
@@ -58,7 +59,8 @@ class _Planner:
         tables = tuple(self._table(table) for table in source.schema.tables)
         self._keys.number_again()
         declared_intent(self._draft)
-        others = not_carried(self._draft)
+        views = Views(self._draft, tables).plan()
+        others = not_carried(self._draft, {view.name for view in views})
         for excluded in source.excluded:
             self._draft.find(
                 "TABLE_EXCLUDED", "note", "left out as asked: nothing of it is copied", table=excluded.name
@@ -67,6 +69,7 @@ class _Planner:
         return Plan(
             encoding=source.schema.encoding,
             tables=tables,
+            views=views,
             not_carried=others,
             excluded=tuple(table.name for table in source.excluded),
             accepted=tuple(sorted(f.identity for f in findings if f.accepted)),

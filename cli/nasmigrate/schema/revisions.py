@@ -1,4 +1,4 @@
-"""The plan as two Alembic revisions: tables first, then, when the rows are in, keys and everything that checks.
+"""The plan as Alembic revisions: tables first, then, when the rows are in, keys and everything that checks, then views.
 
 A revision is a program that is run, and its names and SQL come from somebody's SQLite file: each of them goes
 through `repr`. The text depends on the plan alone, so the same plan gives the same bytes.
@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import AddConstraint
 
 from nasmigrate.core.errors import RevisionConflict, SchemaError
+from nasmigrate.schema.expressions import create_view, quote_name
 from nasmigrate.schema.metadata import (
     default_text,
     foreign_key_options,
@@ -66,18 +67,18 @@ class RevisionFile:
     revision_id: str
 
 
-def render_revisions(plan: Plan) -> tuple[RevisionFile, RevisionFile]:
-    """Write both revisions: tables with their columns; then keys, indexes, checks and foreign keys.
+def render_revisions(plan: Plan) -> tuple[RevisionFile, ...]:
+    """Write the revisions: tables with their columns; keys, indexes, checks and foreign keys; views if there are any.
 
     Raises:
         UnmappableColumn: a column's type is none that a codec has.
     """
     plan_hash = plan.hash or plan.compute_hash()
     plan = plan.in_target_names()
-    tables_id, constraints_id = (
-        hashlib.sha256(f"{plan_hash}{step}".encode()).hexdigest()[:12] for step in ("tables", "constraints")
+    tables_id, constraints_id, views_id = (
+        hashlib.sha256(f"{plan_hash}{step}".encode()).hexdigest()[:12] for step in ("tables", "constraints", "views")
     )
-    return (
+    revisions = (
         RevisionFile(
             name=f"0001_tables_{tables_id}.py",
             revision_id=tables_id,
@@ -103,6 +104,23 @@ def render_revisions(plan: Plan) -> tuple[RevisionFile, RevisionFile]:
             ),
         ),
     )
+    if not plan.views:
+        return revisions
+    return (
+        *revisions,
+        RevisionFile(
+            name=f"0003_views_{views_id}.py",
+            revision_id=views_id,
+            text=_module(
+                title="Create the views, each after those that it reads.",
+                revision=views_id,
+                down_revision=constraints_id,
+                plan_hash=plan_hash,
+                upgrade=[_execute(create_view(view.target, view.names, view.sql)) for view in plan.views],
+                downgrade=[_execute(f"DROP VIEW {quote_name(view.target)}") for view in reversed(plan.views)],
+            ),
+        ),
+    )
 
 
 def write_revisions(plan: Plan, directory: Path) -> tuple[Path, ...]:
@@ -111,7 +129,7 @@ def write_revisions(plan: Plan, directory: Path) -> tuple[Path, ...]:
     Someone may have commented it, and its id already says which plan it is of.
 
     Returns:
-        The paths of both revisions, in the order in which they run.
+        The paths of the revisions, in the order in which they run.
 
     Raises:
         RevisionConflict: the directory holds revisions of another schema.
@@ -264,7 +282,7 @@ def _create_index(table: PlanTable, index: PlanIndex) -> str:
 def _create_foreign_key(plan: Plan, table: PlanTable, key: PlanForeignKey) -> str:
     if any("." in name for name in (key.parent, *key.parent_columns)):
         # Alembic writes the parent as "table.column" and takes it apart at the dots again.
-        return _call("op.execute", _text(sql_text(_foreign_key_sql(plan, table, key))))
+        return _execute(_foreign_key_sql(plan, table, key))
     options = [f"{name}={value!r}" for name, value in foreign_key_options(key).items()]
     return _call(
         "op.create_foreign_key",
@@ -289,6 +307,10 @@ def _foreign_key_sql(plan: Plan, table: PlanTable, key: PlanForeignKey) -> str:
 
 def _drop_constraint(name: str, table: PlanTable, kind: str) -> str:
     return _call("op.drop_constraint", repr(name), repr(table.name), f"type_={kind!r}")
+
+
+def _execute(sql: str) -> str:
+    return _call("op.execute", _text(sql_text(sql)))
 
 
 def _names(names: Sequence[str]) -> str:

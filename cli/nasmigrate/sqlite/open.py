@@ -36,6 +36,9 @@ BUSY_TIMEOUT: Final = 5.0
 _RACE_TRIES: Final = 25
 _RACE_PAUSE: Final = 0.02
 
+_STEPS: Final = 10_000
+"""Instructions of SQLite's machine between two looks at the clock."""
+
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_SIZE: Final = 100
 _SAMPLE_SIZE: Final = 4096
@@ -150,6 +153,40 @@ class SourceFile:
             SourceError: or one of its kinds, see `check_file` and `mapped_errors`.
         """
         return open_source(self.path, busy_timeout=self.busy_timeout) if self.live else open_snapshot(self.path)
+
+
+def open_views(path: Path, *, seconds: float) -> apsw.Connection:
+    """As `open_snapshot`, for reading through the snapshot's views, each statement for `seconds` at most.
+
+    A view is a program out of the file: it may run for ever. Then apsw raises InterruptError.
+
+    Raises:
+        SourceError: or one of its kinds, as `open_snapshot`.
+    """
+    connection = open_snapshot(path)
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 1)
+    deadline = Deadline(seconds)
+    connection.set_progress_handler(deadline.passed, _STEPS)
+    # Every statement begins with its first look at the clock.
+    connection.exec_trace = deadline.begin
+    return connection
+
+
+class Deadline:
+    """Seconds that each statement of a connection may take."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def begin(self, *_: object) -> bool:
+        """A statement begins."""
+        self._end = time.monotonic() + self._seconds
+        return True
+
+    def passed(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic() > self._end
 
 
 def touch(connection: apsw.Connection) -> None:

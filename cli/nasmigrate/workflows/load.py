@@ -79,19 +79,22 @@ def load(
             await_writers(connection)
             done = read_chunks(connection, run_id)
             connection.commit()
-        tables, constraints = render_revisions(plan)
+        tables, constraints, *views = render_revisions(plan)
         with run.phase("tables", f"{len(plan.tables)} tables"):
             upgrade(conninfo, revisions, tables.revision_id)
         copied = _copy(run, conninfo, prepared, run_id, done)
         with run.phase("keys", "keys, indexes, foreign keys"):
             upgrade(conninfo, revisions, constraints.revision_id)
+        for revision in views:
+            with run.phase("views", f"{len(plan.views)} views"):
+                upgrade(conninfo, revisions, revision.revision_id)
         with run.phase("finish", "sequences, statistics"):
             set_sequences(connection, plan, high_water(prepared.source.schema))
             connection.commit()
             analyze(connection, plan)
             connection.commit()
             ledger = read_chunks(connection, run_id)
-            catalogue = catalogue_facts(connection, [table.target for table in plan.tables])
+            catalogue = catalogue_facts(connection, plan.relations)
             set_state(connection, run_id, "finished", catalogue)
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
             connection.commit()

@@ -21,6 +21,7 @@ from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
 from nasmigrate.sqlite.profile import ProfileTask, key_bounds, open_profiler, run_profile
 from nasmigrate.sqlite.read import KeyRange
+from nasmigrate.sqlite.views import view_facts
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.source import Source
 
@@ -56,6 +57,7 @@ def make(run: Run, source: Source) -> Prepared:
         scan_seconds = time.perf_counter() - started
         with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
             orphans = find_orphans(connection, source.schema)
+        views = view_facts(source.snapshot, source.schema)
     with run.phase("plan"):
         plan = make_plan(
             PlanInput(
@@ -63,6 +65,7 @@ def make(run: Run, source: Source) -> Prepared:
                 excluded=chosen.excluded,
                 profiles=profiles,
                 orphans=orphans,
+                views=views,
                 forced=forced,
                 rules=rules,
                 names=_name_map(config.names),

@@ -24,6 +24,7 @@ from nasmigrate.sqlite.open import open_snapshot
 from nasmigrate.verify.digests import TableOutcome, compare_digests
 from nasmigrate.verify.localise import Localiser
 from nasmigrate.verify.round_trip import round_trip
+from nasmigrate.verify.views import compare_views
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.source import Source, file_state
 
@@ -125,6 +126,9 @@ def prove(
             connection.commit()
             with _or_inconclusive(proof, connection, "sequences"):
                 _sequences(proof, connection, plan, source.schema)
+        if plan.views:
+            with run.phase("views"), _or_inconclusive(proof, connection, "views"):
+                _views(run, proof, connection, plan, source)
         if with_round_trip:
             with run.phase("round trip"), _or_inconclusive(proof, connection, "round-trip"):
                 _round_trip(run, proof, connection, plan, source)
@@ -272,7 +276,7 @@ def _localise(
 def _objects(proof: Proof, connection: psycopg.Connection, plan: Plan, recorded: Mapping[str, str] | None) -> None:
     differences, checked = compare_catalogue(connection, plan)
     if recorded is not None:
-        now = catalogue_facts(connection, [table.target for table in plan.tables])
+        now = catalogue_facts(connection, plan.relations)
         seen = {(difference.table, difference.object) for difference in differences}
         differences += [
             difference
@@ -291,6 +295,11 @@ def _objects(proof: Proof, connection: psycopg.Connection, plan: Plan, recorded:
         ),
         differences,
     )
+
+
+def _views(run: Run, proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
+    outcome = compare_views(source.snapshot, connection, plan, run.directory.root)
+    proof.add(outcome.gate, list(outcome.differences))
 
 
 def _sequences(proof: Proof, connection: psycopg.Connection, plan: Plan, schema: SourceSchema) -> None:

@@ -10,19 +10,36 @@ from collections.abc import Mapping
 
 from nasmigrate.schema.expressions.agree import stored_as, truth, typed
 from nasmigrate.schema.expressions.defaults import default_sql
-from nasmigrate.schema.expressions.facts import ColumnTypes, NotTranslated, Refusal, Translated, TypeName, Value
+from nasmigrate.schema.expressions.facts import (
+    ColumnTypes,
+    NotTranslated,
+    Refusal,
+    Translated,
+    TypeName,
+    Value,
+    quote_name,
+)
+from nasmigrate.schema.expressions.relations import Output, Relation, RelationColumn
 from nasmigrate.schema.expressions.source import columns_of, quoted_strings, read
 from nasmigrate.schema.expressions.translator import Translator
+from nasmigrate.schema.expressions.views import TranslatedView, create_view, translate_view
 
 __all__ = [
     "ColumnTypes",
     "NotTranslated",
+    "Output",
+    "Relation",
+    "RelationColumn",
     "Translated",
+    "TranslatedView",
     "columns_of",
+    "create_view",
+    "quote_name",
     "quoted_strings",
     "translate_default",
     "translate_predicate",
     "translate_term",
+    "translate_view",
 ]
 
 

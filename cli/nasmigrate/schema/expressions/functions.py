@@ -56,10 +56,15 @@ def calculate(left: Value, operator: str, right: Value) -> Value:
 def divide(left: Value, operator: str, right: Value) -> Value:
     """`/` or `%` on two integers; both systems cut towards zero, and the rest has the sign of the left.
 
+    `/` with a double is a division of doubles.
+
     Raises:
-        Refusal: one is not an integer.
+        Refusal: one is of another kind.
     """
     left, right = as_integer(left), as_integer(right)
+    if operator == "/" and {left.kind, right.kind} in ({Kind.DOUBLE}, {Kind.INTEGER, Kind.DOUBLE}):
+        divisor = as_double(right) if right.literal else f"NULLIF({as_double(right)}, 0)"
+        return Value(sql=f"{as_double(left)} / {divisor}", kind=Kind.DOUBLE, compound=True)
     if {left.kind, right.kind} != {Kind.INTEGER}:
         raise Refusal(f"{left.described} {operator} {right.described}")
     divisor = as_bigint(right)

@@ -21,7 +21,7 @@ from nasmigrate.schema.expressions.facts import Refusal, fold
 FUNCTIONS = frozenset(
     {"abs", "coalesce", "ifnull", "iif", "length", "lower", "ltrim", "rtrim", "substr", "substring", "trim", "upper"}
 )
-_BEFORE_PARENTHESIS = frozenset({"and", "or", "not", "in", "is", "like", "between", "case", "when", "then", "else"})
+BEFORE_PARENTHESIS = frozenset({"and", "or", "not", "in", "is", "like", "between", "case", "when", "then", "else"})
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
@@ -91,7 +91,7 @@ def read(sql: str) -> Source:
         if token.token_type == TokenType.IDENTIFIER:
             raise Refusal(f"the function {token.text}()")
         word = token.text.lower()
-        if _WORD.fullmatch(word) and word not in FUNCTIONS and word not in _BEFORE_PARENTHESIS:
+        if _WORD.fullmatch(word) and word not in FUNCTIONS and word not in BEFORE_PARENTHESIS:
             raise Refusal(f"the function {word}()")
         groups += word not in FUNCTIONS and word != "in"
     try:

@@ -10,7 +10,7 @@ from nasmigrate.core.result import Finding, Severity
 from nasmigrate.core.toml import toml_string
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.codecs.temporal import expression_shape
-from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile
+from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile, ViewFacts
 from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_strings, translate_predicate, translate_term
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.names import NameMap, Names
@@ -33,6 +33,7 @@ class PlanInput:
     excluded: tuple[Table, ...] = ()
     profiles: Mapping[str, TableProfile]
     orphans: Mapping[tuple[str, int], Orphans] = field(default_factory=dict)
+    views: Mapping[str, ViewFacts] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: NameMap = field(default_factory=NameMap)
@@ -134,7 +135,7 @@ class Draft:
             sql,
             columns=self.types(table),
             collations=self._collations(table),
-            text_shapes=self._shapes(table),
+            text_shapes=self.shapes(table),
             names=self.column_names[table.name],
             utf8=self._utf8,
         )
@@ -145,7 +146,7 @@ class Draft:
             sql,
             columns=self.types(table),
             collations=self._collations(table),
-            text_shapes=self._shapes(table),
+            text_shapes=self.shapes(table),
             names=self.column_names[table.name],
             utf8=self._utf8,
             target_type=target_type,
@@ -158,7 +159,7 @@ class Draft:
     def _collations(self, table: Table) -> dict[str, str]:
         return {column.name: column.collation for column in table.columns if column.collation != "BINARY"}
 
-    def _shapes(self, table: Table) -> dict[str, str]:
+    def shapes(self, table: Table) -> dict[str, str]:
         """Columns whose text became dates or times, with the shape it had; all of it."""
         shapes = {}
         for column in table.columns:

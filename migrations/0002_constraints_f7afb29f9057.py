@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: 1b1a9c0c03fd
-Revises: f6f626e6cd8d
+Revision ID: f7afb29f9057
+Revises: 0e10fbfc2119
 
-Written by nasmigrate from plan 0f80532c6a68ad9240659ff7e2ce693dd828f70179192e83efc050c2e1f7129b.
+Written by nasmigrate from plan c88af578c85959d3e6c0cceb6c4eaea0d06c699edb849d9d350e231810d57e46.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = '1b1a9c0c03fd'
-down_revision: str | None = 'f6f626e6cd8d'
+revision: str = 'f7afb29f9057'
+down_revision: str | None = '0e10fbfc2119'
 branch_labels: None = None
 depends_on: None = None
 

@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: f6f626e6cd8d
+Revision ID: 0e10fbfc2119
 Revises:
 
-Written by nasmigrate from plan 0f80532c6a68ad9240659ff7e2ce693dd828f70179192e83efc050c2e1f7129b.
+Written by nasmigrate from plan c88af578c85959d3e6c0cceb6c4eaea0d06c699edb849d9d350e231810d57e46.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = 'f6f626e6cd8d'
+revision: str = '0e10fbfc2119'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None
