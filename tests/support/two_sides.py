@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import apsw
 import psycopg
 from support.judge import judge
 from support.pipeline import Pipeline, failed_gates
@@ -20,9 +20,14 @@ from nasmigrate.postgres.control import latest_run
 from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.ledger import ChunkRow
+from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.plan import Plan
+from nasmigrate.sqlite.apply import prepare
+from nasmigrate.sqlite.full_text import FullText
+from nasmigrate.sqlite.inspect import inspect
 from nasmigrate.sqlite.open import SourceFile
 from nasmigrate.sqlite.snapshot import take_snapshot
+from nasmigrate.workflows.bring_home import BroughtHome, Homecoming, Survey, bring_home, settle, survey
 from nasmigrate.workflows.catch_up import CaughtUp, Pass, catch_up
 
 
@@ -41,6 +46,7 @@ class TwoSides:
     ledger: dict[str, list[ChunkRow]]
     limits: Limits
     passes: int = field(default=0)
+    full_text: FullText = field(default_factory=FullText)
 
     def sqlite(self, script: str) -> None:
         """Change the live file as an application does."""
@@ -69,6 +75,60 @@ class TwoSides:
             assert read_chunks(connection, self.run_id) == done.ledger
         self.ledger = done.ledger
         return done
+
+    def bring_home(self) -> BroughtHome:
+        """One pass and what follows it, in one committed transaction."""
+        schema = self.schema()
+        with connected(self.pipeline.conninfo) as connection, closing(self.writer()) as live:
+            these = self.homecoming(schema)
+            done = bring_home(connection, live, these, self.ledger)
+            self.full_text = settle(connection, live, these, list(done.counts))
+            live.execute("COMMIT")
+        self.ledger = done.ledger
+        return done
+
+    def survey(self) -> Survey:
+        """What there is to bring home."""
+        with connected(self.pipeline.conninfo) as connection, closing(SourceFile(path=self.snapshot()).open()) as file:
+            return survey(connection, file, self.homecoming(self.schema()), self.ledger)
+
+    def writer(self) -> apsw.Connection:
+        """The live file as the tool has it while rows come home: prepared, in a transaction."""
+        live = apsw.Connection(str(self.live))
+        prepare(live)
+        live.execute("BEGIN IMMEDIATE")
+        return live
+
+    def homecoming(self, schema: SourceSchema) -> Homecoming:
+        return Homecoming(plan=self.plan, schema=schema, limits=self.limits, workdir=self.pipeline.base)
+
+    def schema(self) -> SourceSchema:
+        with closing(SourceFile(path=self.snapshot()).open()) as file:
+            return inspect(file)
+
+    def stored(self, table: str) -> dict[object, tuple[object, ...]]:
+        """Each row of the live file by its rowid: class and bytes of every value, from the standard library."""
+        with closing(sqlite3.connect(self.live)) as connection:
+            connection.text_factory = bytes
+            columns = [row[1].decode() for row in connection.execute(f"PRAGMA table_xinfo('{table}')")]
+            terms = ", ".join(f'typeof("{name}"), "{name}"' for name in columns)
+            rows = connection.execute(f'SELECT rowid, {terms} FROM "{table}"').fetchall()
+        return {row[0]: row[1:] for row in rows}
+
+    def assert_home(self) -> None:
+        """A pass the other way finds no row to write, and every proof of a copy holds then.
+
+        That pass starts from the ledger of the copy, so it compares all that changed since, and records originals anew.
+        """
+        home = self.ledger
+        with connected(self.pipeline.conninfo) as connection:
+            self.ledger = read_chunks(connection, self.run_id)
+        assert self.catch_up().changed_rows == 0
+        self.assert_equal()
+        self.ledger = home
+        with closing(sqlite3.connect(self.live)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
     def assert_equal(self) -> None:
         """By every gate of `verify`, by the round trip, and by a judge that shares no code with the package."""
@@ -103,9 +163,3 @@ def two_sides(
         ledger=ledger,
         limits=Limits(chunk_rows=chunk_rows),
     )
-
-
-def copy_of(live: Path, where: Path) -> Path:
-    """The file as it is now, by plain copy: nobody has it open."""
-    shutil.copyfile(live, where)
-    return where

@@ -29,7 +29,7 @@ def copy_statement(
     `where` goes through that, or a `%` in a name of the table would be read as a placeholder.
     """
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.columns)
-    query: sql.Composable = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(SCHEMA, table.target))
+    query: sql.Composable = sql.SQL("SELECT {} FROM {} s").format(columns, sql.Identifier(SCHEMA, table.target))
     parts = [query.as_bytes(connection)]
     if where is not None:
         parts.append(b" WHERE ")

@@ -176,19 +176,25 @@ def bucket_digests(
     return {bucket: ChunkDigest(rows=count, digests=(digest,)) for bucket, count, digest in rows}
 
 
+def bucket_condition(table: PlanTable, codecs: Sequence[Codec], bits: int, buckets: Sequence[int]) -> sql.Composed:
+    """The condition that a row of the table, called `s`, is in one of these buckets."""
+    return sql.SQL(
+        "(SELECT ((get_byte(d, 0) << 8) | get_byte(d, 1)) >> {shift} = ANY({buckets}) FROM sha256({row}) d)"
+    ).format(
+        shift=sql.Literal(16 - bits),
+        buckets=sql.SQL("ARRAY[{}]::int[]").format(sql.SQL(", ").join(map(sql.Literal, buckets))),
+        row=row_bytes(table, codecs),
+    )
+
+
 def bucket_rows(
     connection: psycopg.Connection, table: PlanTable, codecs: Sequence[Codec], bits: int, buckets: Sequence[int]
 ) -> Generator[bytes, None, None]:
     """All row digests of some buckets, ascending; so they come bucket by bucket."""
     statement = sql.SQL(
-        "COPY (SELECT d FROM (SELECT sha256({row}) AS d FROM ONLY {table} s) r"
-        " WHERE ((get_byte(d, 0) << 8) | get_byte(d, 1)) >> {shift} = ANY({buckets}) ORDER BY d)"
-        " TO STDOUT (FORMAT binary)"
+        "COPY (SELECT sha256({row}) FROM ONLY {table} s WHERE {these} ORDER BY 1) TO STDOUT (FORMAT binary)"
     ).format(
-        shift=sql.Literal(16 - bits),
-        buckets=sql.Literal(list(buckets)),
-        row=row_bytes(table, codecs),
-        table=table_name(table),
+        row=row_bytes(table, codecs), table=table_name(table), these=bucket_condition(table, codecs, bits, buckets)
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(["bytea"])

@@ -55,6 +55,16 @@ def set_sequences(connection: psycopg.Connection, plan: Plan, high_water: Mappin
             connection.execute("SELECT setval(%s::regclass, %s, true)", (sequence, min(used, MAX_BIGINT)))
 
 
+def sequence_values(connection: psycopg.Connection, plan: Plan) -> dict[str, int]:
+    """Table -> the last number its identity sequence gave out, 0 when none; tables without a sequence are left out."""
+    found = {}
+    for table in plan.tables:
+        sequence = _sequence(connection, table) if table.identity is not None else None
+        if sequence is not None:
+            found[table.name] = _next_value(connection, sequence) - 1
+    return found
+
+
 def check_sequences(
     connection: psycopg.Connection, plan: Plan, high_water: Mapping[str, int]
 ) -> tuple[list[Difference], int]:
@@ -78,14 +88,7 @@ def check_sequences(
                 )
             )
             continue
-        # The sequence's own relation says last_value and is_called; nextval would use a number up.
-        schema, name = _parts(connection, sequence)
-        row = connection.execute(
-            sql.SQL("SELECT s.last_value::numeric + CASE WHEN s.is_called THEN 1 ELSE 0 END FROM {}.{} s").format(
-                sql.Identifier(schema), sql.Identifier(name)
-            )
-        ).fetchone()
-        following = int(row[0]) if row else 0
+        following = _next_value(connection, sequence)
         used = max(_max_key(connection, table) or 0, high_water.get(table.name, 0))
         if following <= used and used < MAX_BIGINT:
             differences.append(
@@ -99,6 +102,17 @@ def check_sequences(
                 )
             )
     return differences, checked
+
+
+def _next_value(connection: psycopg.Connection, sequence: str) -> int:
+    """What nextval would give; the sequence's own relation is asked, since nextval uses a number up."""
+    schema, name = _parts(connection, sequence)
+    row = connection.execute(
+        sql.SQL("SELECT s.last_value::numeric + CASE WHEN s.is_called THEN 1 ELSE 0 END FROM {}.{} s").format(
+            sql.Identifier(schema), sql.Identifier(name)
+        )
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _parts(connection: psycopg.Connection, sequence: str) -> tuple[str, str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 
 from nasmigrate.schema.chunks import EncodedBatch
-from nasmigrate.schema.codecs import Codec
+from nasmigrate.schema.codecs import Codec, Encoded
+from nasmigrate.schema.codecs.base import NULL_LENGTH
 from nasmigrate.schema.copy_format import HEADER, NULL_FIELD, TRAILER, assemble, parse
 from nasmigrate.schema.digest import row_digest
 from nasmigrate.schema.plan import PlanTable
@@ -29,6 +31,23 @@ def row_of_fields(fields: Sequence[bytes | None]) -> bytes:
 def fields_of(batch: EncodedBatch) -> Iterator[Fields]:
     """The rows of an encoded batch."""
     return parse([HEADER + assemble(batch.columns) + TRAILER])
+
+
+def raws_of(column: Encoded) -> list[bytes | None]:
+    """Send bytes of each row of an encoded column, None for NULL."""
+    if column.width is None:
+        if not len(column.nulls):
+            return list(column.values)
+        return [
+            None if length == NULL_LENGTH else raw
+            for raw, length in zip(column.values, column.lengths.tolist(), strict=True)
+        ]
+    nulls = set(column.nulls.tolist())
+    present = iter(range(0, len(column.data), column.width))
+    return [
+        None if row in nulls else column.data[(start := next(present)) : start + column.width]
+        for row in range(column.rows)
+    ]
 
 
 def digest_of_fields(fields: Sequence[bytes | None]) -> bytes:
@@ -53,6 +72,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives as long as the rows
+        weakref.finalize(self, self._file.close)
         self.count = 0
 
     def add(self, row: bytes) -> None:

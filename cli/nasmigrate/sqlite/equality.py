@@ -19,6 +19,7 @@ import apsw
 from nasmigrate.core.redaction import mask_value, printable
 from nasmigrate.core.result import Difference
 from nasmigrate.schema.model import Table
+from nasmigrate.sqlite.bind import TEXT_CODEC
 from nasmigrate.sqlite.equality_sql import NEGATIVE_ZERO, GroupedSql, KeyedSql, usable_key
 from nasmigrate.sqlite.open import check_file, mapped_errors
 
@@ -28,7 +29,6 @@ NAMED_PER_COLUMN = 5
 """Differences named per column, so that one bad column leaves room for the others."""
 SHOWN_CHARACTERS = 200
 
-_TEXT_CODEC = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 _FOUND_BY = "round trip"
 
 _Stored = tuple[str, int | float | bytes | None]
@@ -94,7 +94,7 @@ def compare_files(
     try:
         with mapped_errors(snapshot, "compare the rebuilt file with"):
             encoding = str(_one(connection, "PRAGMA main.encoding")[0])
-            comparison = _Comparison(connection, _TEXT_CODEC[encoding], show_values, named)
+            comparison = _Comparison(connection, TEXT_CODEC[encoding], show_values, named)
             for table in tables:
                 comparison.compare(table)
     finally:

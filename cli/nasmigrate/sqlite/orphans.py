@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import apsw
 
 from nasmigrate.schema.evidence import KEYS_KEPT, Orphans
 from nasmigrate.schema.model import ForeignKey, SourceSchema, Table
+from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.quoting import quote_ident
 
 
@@ -31,6 +32,32 @@ def find_orphans(connection: apsw.Connection, schema: SourceSchema) -> dict[tupl
             if orphans.count or orphans.respelled:
                 found[table.name, position] = orphans
     return found
+
+
+def new_orphans(connection: apsw.Connection, schema: SourceSchema, plan: Plan, touched: Collection[str]) -> list[str]:
+    """Rows without parent in the foreign keys that Postgres has as well, where a table of the key was touched.
+
+    Keys that are not carried had such rows before, or cannot be checked. Each is said as `table(columns): keys`.
+    """
+    found = []
+    for planned in plan.tables:
+        table = schema.table(planned.name)
+        carried = {(key.columns, key.parent) for key in planned.foreign_keys}
+        for key in table.foreign_keys:
+            columns = tuple(table.column(column).name for column in key.columns)
+            if not any(name.lower() == key.parent.lower() for name in touched) and table.name not in touched:
+                continue
+            if (columns, _declared(schema, key.parent)) not in carried:
+                continue
+            orphans = _orphans(connection, table, key, schema.table(key.parent))
+            if orphans.count:
+                found.append(f"{table.name}({', '.join(columns)}): {'; '.join(orphans.keys)}")
+    return found
+
+
+def _declared(schema: SourceSchema, name: str) -> str | None:
+    """A table's name as it was declared, None when there is no such table."""
+    return next((table.name for table in schema.tables if table.name.lower() == name.lower()), None)
 
 
 def _orphans(connection: apsw.Connection, table: Table, key: ForeignKey, parent: Table) -> Orphans:

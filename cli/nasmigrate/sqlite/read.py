@@ -7,13 +7,14 @@ valid in UTF-8 cannot become a str: columns that hold such text are read as byte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import apsw
 
 from nasmigrate.schema.codecs import RawText, SqliteValue
+from nasmigrate.sqlite.bind import TEXT_CODEC
 from nasmigrate.sqlite.quoting import quote_ident
 
 Row = tuple[SqliteValue, ...]
@@ -36,7 +37,8 @@ class KeyRange:
 class Selection:
     """What to read of one table. `raw_text` names columns that hold text with invalid bytes.
 
-    `ordered` asks for key order; without a key the order is the file's own.
+    `ordered` asks for key order; without a key the order is the file's own. `rowid` is the word for the rowid, if that
+    is among the columns.
     """
 
     table: str
@@ -45,19 +47,11 @@ class Selection:
     raw_text: frozenset[str] = frozenset()
     encoding: str = "UTF-8"
     ordered: bool = True
+    rowid: str | None = None
 
     def sql(self, bounds: KeyRange) -> tuple[str, list[SqliteValue]]:
         """The statement and its bindings."""
-        terms = []
-        for column in self.columns:
-            name = quote_ident(column)
-            if column in self.raw_text:
-                terms.append(
-                    f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name})"
-                )
-            else:
-                terms.append(name)
-        sql = f"SELECT {', '.join(terms)} FROM main.{quote_ident(self.table)}"  # noqa: S608 - quoted names only
+        sql = self._select()
         bindings: list[SqliteValue] = []
         if self.key:
             key = ", ".join(f"{quote_ident(column)} COLLATE BINARY" for column in self.key)
@@ -72,6 +66,23 @@ class Selection:
             if self.ordered:
                 sql += f" ORDER BY {plain if not self.raw_text & set(self.key) else key}"
         return sql, bindings
+
+    def _select(self) -> str:
+        terms = []
+        for column in self.columns:
+            name = column if column == self.rowid else quote_ident(column)
+            if column in self.raw_text:
+                terms.append(
+                    f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name})"
+                )
+            else:
+                terms.append(name)
+        return f"SELECT {', '.join(terms)} FROM main.{quote_ident(self.table)}"  # noqa: S608 - quoted names only
+
+    def one(self, connection: apsw.Connection, condition: str, bindings: Sequence[SqliteValue]) -> Row | None:
+        """The row for which a condition holds, None when there is none."""
+        row = connection.execute(f"{self._select()} WHERE {condition}", bindings).fetchone()
+        return row if row is None or not self.raw_text else _Unpacker(self)(row)
 
 
 def read(
@@ -137,12 +148,9 @@ class _Unpacker:
         return tuple(values)
 
 
-_PYTHON_ENCODING = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
-
-
 def decode_text(raw: bytes, encoding: str) -> str | RawText:
     """Text as str when its bytes are valid in the file's encoding, else as RawText."""
     try:
-        return raw.decode(_PYTHON_ENCODING[encoding])
+        return raw.decode(TEXT_CODEC[encoding])
     except UnicodeDecodeError:
         return RawText(raw)

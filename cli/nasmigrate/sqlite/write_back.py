@@ -14,14 +14,13 @@ from types import TracebackType
 import apsw
 
 from nasmigrate.core.errors import SourceError
-from nasmigrate.schema.codecs import RawText, SqliteValue
+from nasmigrate.schema.codecs import SqliteValue
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.plan import PlanTable
+from nasmigrate.sqlite.bind import Binder
 from nasmigrate.sqlite.open import mapped_errors
 from nasmigrate.sqlite.quoting import quote_ident
 
-_TEXT_CODEC = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
-_NONCHARACTERS = ("\ufffe", "\uffff")
 # What a CREATE TABLE of the file's own text may do, and nothing else: the text comes from a stranger's file.
 _DDL_ACTIONS = frozenset(
     {
@@ -58,7 +57,7 @@ class SqliteWriter:
     def __init__(self, path: Path, *, encoding: str, schema: SourceSchema) -> None:
         self._path = path
         self._schema = schema
-        self._text_codec = _TEXT_CODEC[encoding]
+        self._binder = Binder(encoding)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         # Old files hold DEFAULT "x" with the double quotes meaning a string.
@@ -98,15 +97,16 @@ class SqliteWriter:
         names = [quote_ident(table.columns[i].name) for i in kept]
         # OR ABORT: a clause like UNIQUE ON CONFLICT REPLACE in the table would make a duplicate row vanish.
         head = f"INSERT OR ABORT INTO {quote_ident(table.name)} ({', '.join(names)}) VALUES "  # noqa: S608
-        plain = head + _placeholders(len(kept), ())
+        plain = f"{head}({', '.join('?' * len(kept))})"
         written = 0
 
         def bindable() -> Iterator[Sequence[SqliteValue]]:
             # One row at a time: rows may be 100 MB each, so none is held back to make a batch.
             nonlocal written
             for row in rows if len(kept) == len(table.columns) else _picked(rows, kept):
-                if self._needs_cast(row):
-                    self._insert_cast(head, row)
+                if self._binder.needs_cast(row):
+                    marks, values = self._binder.bind(row)
+                    self._connection.execute(f"{head}({', '.join(marks)})", values)
                 else:
                     yield row
                 written += 1
@@ -141,36 +141,6 @@ class SqliteWriter:
             ) from error
         finally:
             self._connection.authorizer = None
-
-    def _needs_cast(self, row: Sequence[SqliteValue]) -> bool:
-        """Whether a value of the row cannot be bound as it is."""
-        if RawText in map(type, row):
-            return True
-        return self._text_codec != "utf-8" and any(self._as_raw(value) is not None for value in row)
-
-    def _as_raw(self, value: SqliteValue) -> bytes | None:
-        """Bytes to be cast to TEXT, or None when the value can be bound as it is.
-
-        SQLite replaces U+FFFE and U+FFFF by U+FFFD when it turns bound UTF-8 into UTF-16 (utf.c, READ_UTF8); a
-        CAST of bytes in the file's own encoding leaves them alone.
-        """
-        if type(value) is RawText:
-            return bytes(value)
-        if self._text_codec != "utf-8" and isinstance(value, str) and any(c in value for c in _NONCHARACTERS):
-            return value.encode(self._text_codec)
-        return None
-
-    def _insert_cast(self, head: str, row: Sequence[SqliteValue]) -> None:
-        raw = {i: value for i, value in enumerate(map(self._as_raw, row)) if value is not None}
-        values = [raw.get(i, value) for i, value in enumerate(row)]
-        self._connection.execute(head + _placeholders(len(row), raw), values)
-
-
-def _placeholders(count: int, cast: Iterable[int]) -> str:
-    marks = ["?"] * count
-    for index in cast:
-        marks[index] = "CAST(? AS TEXT)"
-    return f"({', '.join(marks)})"
 
 
 def _picked(rows: Iterable[Sequence[SqliteValue]], kept: Sequence[int]) -> Iterator[Sequence[SqliteValue]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, groupby
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from nasmigrate.schema.ledger import ChunkRow, bits_of
 from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.schema.rows import row_of_fields
 from nasmigrate.sqlite.read import BATCH_ROWS, KeyRange
-from nasmigrate.verify.diff import diff_range
+from nasmigrate.verify.diff import RowDifference, diff_rows
 from nasmigrate.verify.source_side import source_batches
 
 
@@ -93,7 +93,7 @@ class FromSource:
                 pending = next(batches, None)
             last = chunk.last if pending is None else making.last_key
             present = read_raw_rows(self._target, table, where=where_range(table, codecs, after, last))
-            diff_range(table, codecs, present, wanted, changes)
+            _add(changes, diff_rows(table, codecs, present, wanted))
             changes.originals += making.originals
             yield making.finish(after, last)
             if pending is None:
@@ -142,8 +142,10 @@ class FromSource:
                     changes.inserted.add(row)
 
 
-def changes_from_source(
-    reader: FromSource, changed: Mapping[str, Sequence[ChunkRow]], ledger: Mapping[str, list[ChunkRow]]
-) -> list[TableChanges]:
-    """The changes of all tables whose chunks changed."""
-    return [reader.table(name, chunks, ledger.get(name, [])) for name, chunks in changed.items()]
+def _add(changes: TableChanges, found: RowDifference) -> None:
+    for fields in found.inserted:
+        changes.inserted.add(row_of_fields(fields))
+    for _, fields in found.updated:
+        changes.updated.add(row_of_fields(fields))
+    for fields in found.deleted:
+        changes.deleted.add(row_of_fields(fields))

@@ -1,0 +1,315 @@
+"""What would make SQLite equal to Postgres: target digests against the ledger, then the chunks that differ, row by row.
+
+Columns that SQLite computes are neither compared nor written: it computes them again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from pathlib import Path
+
+import apsw
+import psycopg
+
+from nasmigrate.postgres.copy_out import read_raw_rows
+from nasmigrate.postgres.digests import bucket_condition, bucket_digests, bucket_rows, range_digest, where_range
+from nasmigrate.postgres.ledger import read_originals
+from nasmigrate.schema.chunks import Buckets, Limits, bucket_of
+from nasmigrate.schema.codecs import Codec, SqliteValue
+from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble_rows, parse
+from nasmigrate.schema.digest import ChunkDigest, row_digest
+from nasmigrate.schema.home import HomeChanges, Outside, Update
+from nasmigrate.schema.ledger import ChunkRow, Key, bits_of
+from nasmigrate.schema.model import SourceSchema
+from nasmigrate.schema.plan import Plan, PlanTable
+from nasmigrate.schema.rows import Fields, digest_of_fields, key_of_fields
+from nasmigrate.sqlite.apply import place_of
+from nasmigrate.sqlite.read import KeyRange, Selection, read
+from nasmigrate.verify.diff import RowDifference, diff_rows
+from nasmigrate.verify.homeward import Homeward, kept_originals
+from nasmigrate.verify.source_side import source_batches
+
+_DECODED_AT_ONCE = 2000
+
+
+def going_home(table: PlanTable) -> PlanTable:
+    """The table without the columns that SQLite computes, unless they name the row."""
+    kept = tuple(column for column in table.columns if column.generated is None or column.name in table.key)
+    return table if len(kept) == len(table.columns) else table.model_copy(update={"columns": kept})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of the key space that differed; `digest` is what Postgres holds there, None where it is not known yet."""
+
+    number: int
+    after: Key | None
+    last: Key | None
+    digest: ChunkDigest | None
+
+
+@dataclass(slots=True, kw_only=True)
+class TableHome:
+    """One table's changes, and the values that cannot come home.
+
+    `parts` are the parts of its key space that differed; `buckets` what Postgres holds in those of a table without
+    a range key.
+    """
+
+    changes: HomeChanges
+    before: tuple[ChunkRow, ...]
+    parts: list[Part] = field(default_factory=list)
+    buckets: dict[int, ChunkDigest] = field(default_factory=dict)
+    outside: list[Outside] = field(default_factory=list)
+
+
+class FromTarget:
+    """Reads both sides on one connection each.
+
+    Args:
+        target: in a transaction that sees one moment; busy while a table is compared.
+        source: the file, with what was brought home before.
+        plan: tables and codecs.
+        schema: of the file.
+        limits: beyond which a chunk is split.
+        workdir: where row digests may spill.
+    """
+
+    def __init__(
+        self,
+        target: psycopg.Connection,
+        source: apsw.Connection,
+        plan: Plan,
+        schema: SourceSchema,
+        limits: Limits,
+        workdir: Path,
+    ) -> None:
+        self._target = target
+        self._source = source
+        self._plan = plan
+        self._schema = schema
+        self._limits = limits
+        self._workdir = workdir
+
+    def table(self, name: str, ledger: Sequence[ChunkRow]) -> TableHome | None:
+        """What makes one table of SQLite equal to Postgres; None when nothing differs from the ledger.
+
+        Args:
+            name: of the table.
+            ledger: its chunks as they were when both sides were equal; at least one.
+        """
+        whole = self._plan.table(name)
+        table = going_home(whole)
+        written = tuple(column.name for column in table.columns if column.generated is None)
+        place, rowid = place_of(self._schema.table(name), table.key)
+        home = TableHome(changes=HomeChanges(table=name, columns=written, place=place, rowid=rowid), before=())
+        if table.mode == "multiset":
+            found = self._buckets(table, ledger, home, comparable=table is whole)
+        else:
+            found = self._ranges(whole, table, ledger, home)
+        return home if found else None
+
+    # -- tables with a range key -----------------------------------------------------------------------------
+
+    def _ranges(self, whole: PlanTable, table: PlanTable, ledger: Sequence[ChunkRow], home: TableHome) -> bool:
+        codecs = table.codecs()
+        changed = []
+        for chunk in ledger:
+            known = ChunkDigest(rows=chunk.rows, digests=home_digests(whole, table, chunk))
+            now = range_digest(self._target, table, codecs, chunk.after, chunk.last)
+            if now != known:
+                now = range_digest(self._target, table, codecs, chunk.after, chunk.last, careful=True)
+            if now != known:
+                changed.append((chunk, now))
+        home.before = tuple(chunk for chunk, _ in changed)
+        numbers = count(max(chunk.chunk for chunk in ledger) + 1)
+        for chunk, now in changed:
+            self._range(table, codecs, chunk, now, numbers, home)
+        return bool(changed)
+
+    def _range(
+        self,
+        table: PlanTable,
+        codecs: list[Codec],
+        chunk: ChunkRow,
+        now: ChunkDigest,
+        numbers: Iterator[int],
+        home: TableHome,
+    ) -> None:
+        """Compare one chunk, in pieces where it outgrew its size in Postgres."""
+        homeward = Homeward(table, kept_originals(read_originals(self._target, table.name, chunk.chunk)))
+        rows = read_raw_rows(self._target, table, where=where_range(table, codecs, chunk.after, chunk.last))
+        number, after = chunk.chunk, chunk.after
+        with closing(rows):
+            for wanted, ended in self._pieces(rows):
+                last = chunk.last if ended else _last_key(table, codecs, wanted)
+                batches = source_batches(self._source, self._plan, table, codecs, KeyRange(after=after, last=last))
+                present = (row for batch in batches for row in assemble_rows(batch.columns))
+                _add(table, homeward, diff_rows(table, codecs, present, wanted), home.changes)
+                unsplit = ended and number == chunk.chunk
+                home.parts.append(Part(number=number, after=after, last=last, digest=now if unsplit else None))
+                if not ended:
+                    number, after = next(numbers), last
+        home.outside += homeward.outside
+
+    def _pieces(self, rows: Iterator[bytes]) -> Iterator[tuple[list[bytes], bool]]:
+        """Rows in chunks of the usual size, and whether it is the last one, which may be empty."""
+        piece: list[bytes] = []
+        size = 0
+        for row in rows:
+            if len(piece) >= self._limits.chunk_rows or size >= self._limits.chunk_bytes:
+                yield piece, False
+                piece, size = [], 0
+            piece.append(row)
+            size += len(row)
+        yield piece, True
+
+    # -- tables without one ----------------------------------------------------------------------------------
+
+    def _buckets(self, table: PlanTable, ledger: Sequence[ChunkRow], home: TableHome, *, comparable: bool) -> bool:
+        """Compare buckets by their row digests; only rows that differ are read whole.
+
+        `comparable` says that the ledger's digests are over the columns that go home.
+        """
+        codecs = table.codecs()
+        bits = bits_of(ledger)
+        now = bucket_digests(self._target, table, codecs, bits)
+        known = {chunk.chunk: chunk for chunk in ledger}
+        if comparable and not _changed_buckets(known, now):
+            return False
+        missing: Counter[bytes] = Counter()
+        extra: Counter[bytes] = Counter()
+        with Buckets(table, bits, self._workdir) as buckets:
+            for batch in source_batches(self._source, self._plan, table, codecs):
+                buckets.add(batch)
+            known = {chunk.chunk: chunk for chunk in buckets.finish()[0]}
+            changed = _changed_buckets(known, now)
+            if not changed:
+                return False
+            rows = bucket_rows(self._target, table, codecs, bits, changed)
+            theirs = {b: Counter(digests) for b, digests in groupby(rows, lambda digest: bucket_of(digest, bits))}
+            for bucket in changed:
+                ours = Counter(buckets.row_digests(bucket))
+                missing += theirs.get(bucket, Counter()) - ours
+                extra += ours - theirs.get(bucket, Counter())
+        home.before = tuple(chunk for chunk in ledger if chunk.chunk in set(changed))
+        home.buckets = {bucket: now.get(bucket, ChunkDigest(rows=0, digests=())) for bucket in changed}
+        self._move(table, codecs, extra, self._wanted(table, codecs, bits, changed, missing), home)
+        return True
+
+    def _wanted(
+        self, table: PlanTable, codecs: list[Codec], bits: int, buckets: Sequence[int], missing: Counter[bytes]
+    ) -> list[Fields]:
+        """The rows that Postgres has and SQLite has not."""
+        found = []
+        condition = bucket_condition(table, codecs, bits, buckets)
+        for raw in read_raw_rows(self._target, table, where=condition):
+            for fields in parse((HEADER, raw, TRAILER)):
+                digest = digest_of_fields(fields)
+                if missing.get(digest):
+                    missing[digest] -= 1
+                    found.append(fields)
+        return found
+
+    def _move(
+        self, table: PlanTable, codecs: list[Codec], extra: Counter[bytes], wanted: list[Fields], home: TableHome
+    ) -> None:
+        """Delete rows of SQLite that Postgres has not, and insert the others; rows of one key are updated."""
+        homeward = Homeward(table, {})
+        changes = home.changes
+        by_key = {key_of_fields(table, codecs, fields): fields for fields in wanted} if table.key else {}
+        pairs: list[tuple[Key, Fields, Fields]] = []
+        for place, row in self._placed(table, codecs, changes):
+            digest = row_digest(row)
+            if not extra.get(digest):
+                continue
+            extra[digest] -= 1
+            (fields,) = parse((HEADER, row, TRAILER))
+            after = by_key.pop(key_of_fields(table, codecs, fields), None) if table.key else None
+            if after is None:
+                changes.deleted.add(place)
+            else:
+                pairs.append((place, fields, after))
+        _add_updates(table, homeward, pairs, changes)
+        _add_inserts(table, homeward, list(by_key.values()) if table.key else wanted, changes)
+        home.outside += homeward.outside
+
+    def _placed(self, table: PlanTable, codecs: list[Codec], changes: HomeChanges) -> Iterator[tuple[Key, bytes]]:
+        """Each row of SQLite, raw, with the values that locate it."""
+        names = tuple(column.name for column in table.columns)
+        width = len(changes.place)
+        selection = Selection(
+            table=table.name,
+            columns=(*changes.place, *names),
+            raw_text=frozenset(column.name for column in table.columns if column.raw_text),
+            encoding=self._plan.encoding,
+            rowid=changes.rowid,
+        )
+        for batch in read(self._source, selection):
+            columns = list(zip(*batch, strict=True))
+            encoded = [codec.encode(column) for codec, column in zip(codecs, columns[width:], strict=True)]
+            yield from zip((row[:width] for row in batch), assemble_rows(encoded), strict=True)
+
+
+def home_digests(whole: PlanTable, table: PlanTable, chunk: ChunkRow) -> tuple[bytes, ...]:
+    """The digests of the columns that go home; a chunk recorded on the way home has no others."""
+    if len(chunk.digests) == len(table.columns):
+        return chunk.digests
+    kept = {column.name for column in table.columns}
+    return tuple(digest for column, digest in zip(whole.columns, chunk.digests, strict=True) if column.name in kept)
+
+
+def _changed_buckets(known: Mapping[int, ChunkRow], now: Mapping[int, ChunkDigest]) -> list[int]:
+    """Buckets whose rows are not the same; one without rows may be left out."""
+    changed = []
+    for bucket in sorted(known.keys() | now.keys()):
+        ours = (known[bucket].rows, known[bucket].digests) if bucket in known else (0, ())
+        theirs = (now[bucket].rows, now[bucket].digests) if bucket in now else (0, ())
+        if ours != theirs and (ours[0] or theirs[0]):
+            changed.append(bucket)
+    return changed
+
+
+def _last_key(table: PlanTable, codecs: Sequence[Codec], rows: Sequence[bytes]) -> Key:
+    *_, fields = parse((HEADER, rows[-1], TRAILER))
+    raws = ((codecs[index], fields[index]) for index in table.key_indices)
+    return tuple(None if raw is None else codec.decode_one(raw) for codec, raw in raws)
+
+
+def _add(table: PlanTable, homeward: Homeward, found: RowDifference, changes: HomeChanges) -> None:
+    """Take in what differs in a part of a key space."""
+    for key in homeward.keys(found.deleted):
+        changes.deleted.add(key)
+    places = homeward.keys([after for _, after in found.updated])
+    pairs = [(place, before, after) for place, (before, after) in zip(places, found.updated, strict=True)]
+    _add_updates(table, homeward, pairs, changes)
+    _add_inserts(table, homeward, found.inserted, changes)
+
+
+def _add_updates(
+    table: PlanTable, homeward: Homeward, pairs: Sequence[tuple[Key, Fields, Fields]], changes: HomeChanges
+) -> None:
+    """Update only the columns that differ."""
+    new: list[dict[int, SqliteValue]] = [{} for _ in pairs]
+    for position, name in enumerate(changes.columns):
+        index = [column.name for column in table.columns].index(name)
+        rows = [number for number, (_, before, after) in enumerate(pairs) if before[index] != after[index]]
+        if not rows:
+            continue
+        afters = [pairs[number][2] for number in rows]
+        for number, value in zip(rows, homeward.column(index, [row[index] for row in afters], afters), strict=True):
+            new[number][position] = value
+    for (place, _, _), values in zip(pairs, new, strict=True):
+        if values:
+            changes.updated.add(Update(place, tuple(values), tuple(values.values())))
+
+
+def _add_inserts(table: PlanTable, homeward: Homeward, rows: Sequence[Fields], changes: HomeChanges) -> None:
+    written = [index for index, column in enumerate(table.columns) if column.name in set(changes.columns)]
+    for start in range(0, len(rows), _DECODED_AT_ONCE):
+        for row in homeward.rows(rows[start : start + _DECODED_AT_ONCE]):
+            changes.inserted.add(tuple(row[index] for index in written))
