@@ -19,6 +19,7 @@ from nasmigrate.core import errors
 from nasmigrate.core.config import Config, config_schema
 from nasmigrate.core.result import Result
 from nasmigrate.schema.plan import Plan
+from nasmigrate.transfer.pgloader import LIMITS
 from nasmigrate.workflows.lint_app import AppLint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,12 +96,45 @@ def exit_code_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+PGLOADER = """# pgloader as the engine
+
+`nasmigrate copy --engine pgloader` (or `engine = "pgloader"` in `[transfer]`) lets pgloader 3.6 move the rows. Tables,
+keys, indexes and checks stay those of the plan: pgloader loads data only, into tables that exist, with a cast for each
+column. `pgloader` must be on PATH (`apt-get install pgloader`).
+
+Each table goes through one engine. A table with a column that pgloader cannot carry (below) goes through the native
+engine, and the result says which and why. Neither pgloader's exit code nor its counts are believed: before keys are
+built, every chunk of its tables is compared with the source by digest. Where they differ the command ends with 10
+(`ToolLied`) and names the rows; `copy --resume --engine native` then empties those tables and copies them again. The
+same holds after Ctrl-C or a crash: pgloader commits as it goes, so its tables are begun anew.
+
+It gets a copy of the snapshot, never the live file. Its load file, log, summary and output stay in the run's folder
+(mode 0600); its log may quote rows. The password goes through its environment. It encrypts its connection where libpq
+did; `sslmode=verify-ca` and `verify-full`, which it cannot do, are refused.
+
+## What it cannot carry
+
+Each line is shown with the real pgloader (3.6.9 of Debian 12, which calls itself 3.6.7~devel) in
+[tests/integration/test_pgloader.py](../tests/integration/test_pgloader.py). Unless a line says otherwise, pgloader ends
+with 0.
+
+| a column with | pgloader |
+|--|--|
+"""
+
+
+def pgloader_page() -> str:
+    """What the second engine is, and what it cannot carry."""
+    return GENERATED + PGLOADER + "".join(f"| {limit.name} | {limit.does} |\n" for limit in LIMITS)
+
+
 def pages() -> dict[str, str]:
     """Every generated page: path below docs/ -> text."""
     found = command_pages()
     found["config.md"] = config_page()
     found["exit-codes.md"] = exit_code_page()
     found["verification-limits.md"] = limits_page()
+    found["pgloader.md"] = pgloader_page()
     found["traps.md"] = GENERATED + catalogue_page()
     for name, schema in (
         ("config", config_schema()),

@@ -42,6 +42,7 @@ rule = "fold-names"
 tables = {"Order" = "orders"}
 columns = {"Order.qty." = "quantity"}
 [transfer]
+engine = "native"
 chunk_rows = 1000
 chunk_bytes = "4 MiB"
 workers = 4

@@ -80,3 +80,8 @@ password_file_option = click.option(
     metavar="FILE",
     help="File (0600) that holds the target's password alone.",
 )
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["native", "pgloader"]),
+    help="What copies the rows [native]; tables that pgloader cannot carry go the native way.",
+)

@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import chosen_tables, password_file_option, source_argument, subcommand, table_options
+from nasmigrate.commands._options import (
+    chosen_tables,
+    engine_option,
+    password_file_option,
+    source_argument,
+    subcommand,
+    table_options,
+)
 
 
 @subcommand("copy")
@@ -15,6 +22,7 @@ from nasmigrate.commands._options import chosen_tables, password_file_option, so
 @click.argument("target", required=False)
 @click.option("--target", "target_option", metavar="DSN", help="The target, when SOURCE comes from nasmigrate.toml.")
 @password_file_option
+@engine_option
 @click.option("--resume", is_flag=True, help="Go on with the last copy into this target.")
 @click.option("--round-trip/--no-round-trip", default=False, help="Also decode Postgres back to SQLite and compare.")
 @table_options
@@ -27,6 +35,7 @@ def command(
     target: str | None,
     target_option: str | None,
     password_file: Path | None,
+    engine: str | None,
     resume: bool,
     round_trip: bool,
     only_tables: tuple[str, ...],
@@ -43,8 +52,8 @@ def command(
     from nasmigrate.commands._run import show, source_and_target, source_path, target_of
 
     source, target = source_and_target(source, target, target_option)
-    bounds = {"transfer.chunk_rows": chunk_rows, "transfer.chunk_bytes": chunk_bytes}
-    loaded = app.load({**bounds, **chosen_tables(only_tables, exclude_tables)})
+    transfer = {"transfer.engine": engine, "transfer.chunk_rows": chunk_rows, "transfer.chunk_bytes": chunk_bytes}
+    loaded = app.load({**transfer, **chosen_tables(only_tables, exclude_tables)})
     path = source_path(app, loaded, source)
     chosen = target_of(app, loaded, target, password_file)
 

@@ -7,13 +7,21 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import chosen_tables, password_file_option, source_argument, subcommand, table_options
+from nasmigrate.commands._options import (
+    chosen_tables,
+    engine_option,
+    password_file_option,
+    source_argument,
+    subcommand,
+    table_options,
+)
 
 
 @subcommand("rehearse")
 @source_argument
 @click.option("--target", metavar="DSN", help="Empty database to rehearse on [a throw-away server].")
 @password_file_option
+@engine_option
 @click.option("--keep-target", is_flag=True, help="Leave the rehearsed target for a look.")
 @table_options
 @click.pass_obj
@@ -22,6 +30,7 @@ def command(
     source: str | None,
     target: str | None,
     password_file: Path | None,
+    engine: str | None,
     keep_target: bool,
     only_tables: tuple[str, ...],
     exclude_tables: tuple[str, ...],
@@ -36,7 +45,7 @@ def command(
 
     if password_file and not target:
         raise UsageProblem("--password-file needs --target")
-    loaded = app.load(chosen_tables(only_tables, exclude_tables))
+    loaded = app.load({"transfer.engine": engine} | chosen_tables(only_tables, exclude_tables))
     path = source_path(app, loaded, source)
     chosen = target_of(app, loaded, target, password_file) if target else None
 

@@ -134,8 +134,11 @@ class NamesSection(Section):
 
 
 class TransferSection(Section):
-    """`[transfer]`: bounds of a chunk, and connections."""
+    """`[transfer]`: the engine, bounds of a chunk, and connections."""
 
+    engine: Literal["native", "pgloader"] = Field(
+        default="native", description="What copies the rows; see docs/pgloader.md."
+    )
     chunk_rows: int = Field(default=50_000, ge=1, le=10_000_000, description="Most rows in a chunk.")
     chunk_bytes: Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)] = Field(
         default=16 * 1024**2,

@@ -17,7 +17,7 @@ NasmigrateError                         code
 ├─ TransferError                         9   moving rows
 │   └─ CopyFailed
 ├─ ExternalToolError                    10   a program we started
-│   └─ ToolMissing, ToolFailed, ToolLied, KillBillError
+│   └─ ToolMissing, ToolFailed, ToolLied, ToolUnfit, KillBillError
 ├─ StateError                           11   runs, locks, resume
 │   └─ WrongPhase, RunLocked, ResumeMismatch, NotRehearsed
 ├─ RolledBack                           12   failed, and everything was put back
@@ -297,6 +297,12 @@ class ToolLied(ExternalToolError):
     """The program ended with 0 but its result differs."""
 
     code = "NM1004"
+
+
+class ToolUnfit(ExternalToolError):
+    """The program does not run here, or is of a version that is not known."""
+
+    code = "NM1005"
 
 
 class KillBillError(ExternalToolError):

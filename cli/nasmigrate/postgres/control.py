@@ -50,6 +50,11 @@ CREATE TABLE IF NOT EXISTS nasmigrate.originals (
     value bytea NOT NULL,
     PRIMARY KEY (table_name, key, ordinal, column_name)
 );
+CREATE TABLE IF NOT EXISTS nasmigrate.loading (
+    run_id uuid NOT NULL REFERENCES nasmigrate.run ON DELETE CASCADE,
+    table_name text NOT NULL,
+    PRIMARY KEY (run_id, table_name)
+);
 """
 
 

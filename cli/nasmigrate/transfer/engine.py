@@ -41,9 +41,14 @@ class TableCopied:
 
 
 class TransferEngine(Protocol):
-    """Moves all rows of a plan's tables into existing, empty tables, and writes the ledger."""
+    """Moves all rows of a plan's tables into existing, empty tables, and writes the ledger.
+
+    `name` is what `--engine` says; `told` is what the user should know of who carried what, once the
+    copy ended; empty when there is nothing to say.
+    """
 
     name: str
+    told: str
 
     def copy(self, job: CopyJob, progress: Callable[[str, int], None]) -> list[TableCopied]:
         """Copy everything that the ledger does not show as done.

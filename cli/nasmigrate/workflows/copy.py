@@ -9,6 +9,7 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import check_server, connected, server_facts
 from nasmigrate.postgres.control import RunRow, set_state
+from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.run import running
 from nasmigrate.workflows.source import take_source
 from nasmigrate.workflows.target import find_unfinished, refuse_unless_empty
@@ -31,8 +32,10 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
         TargetNotEmpty: the target holds something (and `resume` was not asked for).
         ResumeMismatch: the target's part belongs to another source, plan or folder.
         SourceError, SchemaError, TargetError, TransferError: what could not be done.
+        ExternalToolError: the engine is another program, and that failed.
     """
     with running(context, "copy") as run:
+        check_engine(context)
         # Before any work on the source: the most common mistake is the wrong target.
         unfinished = _examine(target, resume=resume)
         # Imports come late: for a large source they run beside the snapshot.
@@ -79,6 +82,7 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
             prediction=prediction,
             rates=rates,
             server_version=loaded.server_version,
+            engine=loaded.engine,
             next_step={
                 "pass": "point the application at the target; `nasmigrate verify` repeats the proof at any time",
                 "fail": "nasmigrate report",

@@ -198,6 +198,8 @@ accept = []
 # type = "numeric"
 
 [transfer]
+# What copies the rows: native, or pgloader (docs/pgloader.md).
+# engine = "native"
 # Bounds of a chunk: the first one reached ends it.
 # chunk_rows = 50000
 # chunk_bytes = "16 MiB"

@@ -15,11 +15,12 @@ from nasmigrate.postgres.connect import check_server, connected, server_facts
 from nasmigrate.postgres.control import RunRow, add_run, await_writers, create_control, set_state
 from nasmigrate.postgres.finish import analyze, set_sequences
 from nasmigrate.postgres.ledger import read_chunks
+from nasmigrate.postgres.loading import empty_unproven
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
-from nasmigrate.transfer.engine import CopyJob, TableCopied
-from nasmigrate.transfer.native import NativeEngine
+from nasmigrate.transfer.engine import CopyJob, TableCopied, TransferEngine
+from nasmigrate.workflows.engine import engine_of
 from nasmigrate.workflows.prepare import Prepared, plan_settings
 from nasmigrate.workflows.proof import high_water
 from nasmigrate.workflows.run import Run
@@ -34,6 +35,7 @@ class Loaded:
     ledger: dict[str, list[ChunkRow]]
     catalogue: dict[str, str]
     copied: list[TableCopied]
+    engine: str
     server_version: str
     database_bytes: int
 
@@ -77,12 +79,14 @@ def load(
                         hint="resume with the configuration it was started with, or use an empty database",
                     )
             await_writers(connection)
+            empty_unproven(connection, run_id)
             done = read_chunks(connection, run_id)
             connection.commit()
         tables, constraints, *views = render_revisions(plan)
         with run.phase("tables", f"{len(plan.tables)} tables"):
             upgrade(conninfo, revisions, tables.revision_id)
-        copied = _copy(run, conninfo, prepared, run_id, done)
+        engine = engine_of(run, conninfo, prepared.source)
+        copied = _copy(run, engine, conninfo, prepared, run_id, done)
         with run.phase("keys", "keys, indexes, foreign keys"):
             upgrade(conninfo, revisions, constraints.revision_id)
         for revision in views:
@@ -103,6 +107,7 @@ def load(
         ledger=ledger,
         catalogue=catalogue,
         copied=copied,
+        engine=engine.told,
         server_version=facts.version,
         database_bytes=int(row[0]) if row else 0,
     )
@@ -143,7 +148,7 @@ def _begin(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
 
 
 def _copy(
-    run: Run, conninfo: str, prepared: Prepared, run_id: str, done: dict[str, list[ChunkRow]]
+    run: Run, engine: TransferEngine, conninfo: str, prepared: Prepared, run_id: str, done: dict[str, list[ChunkRow]]
 ) -> list[TableCopied]:
     plan: Plan = prepared.plan
     transfer = run.context.config.transfer
@@ -159,6 +164,9 @@ def _copy(
     totals = {table.name: plan.evidence[table.name].rows for table in plan.tables}
     with run.phase("copy", f"{sum(totals.values())} rows"):
         try:
-            return NativeEngine(run.pool).copy(job, run.meter("copy", [table.name for table in plan.tables], totals))
+            copied = engine.copy(job, run.meter("copy", [table.name for table in plan.tables], totals))
         finally:
             run.pool.close()
+    if engine.told:
+        run.context.reporter.note(engine.told)
+    return copied

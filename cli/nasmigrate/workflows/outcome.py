@@ -81,6 +81,7 @@ def finish(
     prediction: Prediction | None = None,
     rates: dict[str, float] | None = None,
     server_version: str | None = None,
+    engine: str | None = None,
     next_step: dict[Verdict, str] | None = None,
 ) -> Result:
     """Assemble the result, write it to the run directory, return it."""
@@ -97,6 +98,8 @@ def finish(
     }
     if server_version:
         environment["postgres"] = server_version
+    if engine:
+        environment["engine"] = engine
     result = Result(
         command=run.command,
         nasmigrate_version=__version__,

@@ -15,6 +15,7 @@ from nasmigrate.core.result import Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import embedded_server
+from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.load import load
 from nasmigrate.workflows.outcome import finish, predict
 from nasmigrate.workflows.prepare import make, revisions_directory
@@ -34,8 +35,10 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
 
     Raises:
         SourceError, SchemaError, TargetError, TransferError: what could not be done.
+        ExternalToolError: the engine is another program, and that failed.
     """
     with running(context, "rehearse") as run:
+        check_engine(context)
         prepared = make(run, take_source(run, source))
         revisions = revisions_directory(run, prepared.plan, publish=False)
         with _scratch(run, target, keep_target) as (conninfo, display):
@@ -62,6 +65,7 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
             prediction=prediction,
             rates=rates,
             server_version=loaded.server_version,
+            engine=loaded.engine,
             next_step={
                 "pass": "stop the application, then: nasmigrate copy SOURCE postgresql://user@host/empty_database",
                 "fail": "nasmigrate report",
