@@ -18,7 +18,8 @@ import pytest
 from nasmigrate.core.errors import NotSqlite, SourceCorrupt, SourceError, SourceLocked, StateError, TransferError
 from nasmigrate.sqlite import snapshot as snapshot_module
 from nasmigrate.sqlite.open import open_snapshot, open_source
-from nasmigrate.sqlite.snapshot import schema_text, take_snapshot
+from nasmigrate.sqlite.schema_text import schema_text
+from nasmigrate.sqlite.snapshot import take_snapshot
 
 MODES = ["wal", "delete", "truncate", "persist"]
 

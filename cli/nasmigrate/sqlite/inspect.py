@@ -28,7 +28,7 @@ from nasmigrate.schema.model import (
 from nasmigrate.sqlite.ddl import ParsedColumn, ParsedTable, parse_create_index, parse_create_table
 from nasmigrate.sqlite.open import mapped_errors, touch
 from nasmigrate.sqlite.quoting import fold_ascii, quote_ident
-from nasmigrate.sqlite.snapshot import schema_text
+from nasmigrate.sqlite.schema_text import schema_text
 
 _BUILT_IN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
 _GENERATED: Mapping[int, Generated] = {2: "virtual", 3: "stored"}

@@ -20,6 +20,7 @@ from typing import Final
 import apsw
 
 from nasmigrate.core.errors import SourceCorrupt, StateError, TransferError
+from nasmigrate.sqlite.fence import drop_fence, read_fence
 from nasmigrate.sqlite.open import BUSY_TIMEOUT, mapped_errors, open_source, touch
 
 Progress = Callable[[int, int], None]
@@ -65,6 +66,7 @@ def take_snapshot(
     destination: Path,
     *,
     busy_timeout: float = BUSY_TIMEOUT,
+    fenced: bool = False,
     progress: Progress | None = None,
     pages_per_step: int = _PAGES_PER_STEP,
     clock: Callable[[], float] = time.monotonic,
@@ -74,7 +76,8 @@ def take_snapshot(
     In WAL mode all pages come from one read transaction, and writers go on. With a rollback journal the copy
     goes in steps of `pages_per_step` and writers commit between them; a commit makes it begin again, and after
     three such restarts one read transaction is held to the end, during which commits wait.
-    The copy is made in `<destination>.partial`, which is gone again after any failure.
+    With `fenced` a fence in the source is expected, and left out of the copy. The copy is made in
+    `<destination>.partial`, which is gone again after any failure.
 
     Raises:
         SourceError: or one of its kinds: the source cannot be opened or read, or is damaged.
@@ -83,7 +86,7 @@ def take_snapshot(
     """
     began = clock()
     partial = destination.with_name(destination.name + ".partial")
-    with closing(open_source(source, busy_timeout=busy_timeout)) as live:
+    with closing(open_source(source, busy_timeout=busy_timeout, fenced=fenced)) as live:
         if os.path.lexists(destination):
             raise StateError(f"{destination}: exists already", hint="a snapshot never replaces a file")
         with _removed_on_failure(partial):
@@ -91,6 +94,8 @@ def take_snapshot(
                 _create(partial)
             journal_mode, restarts = _copy(source, live, partial, progress, pages_per_step)
             pages = _make_self_contained(partial)
+            if fenced:
+                _without_fence(partial)
             with ThreadPoolExecutor(1) as beside:
                 hashed = beside.submit(_sync_and_hash, partial)
                 notes = _quick_check(source, partial)
@@ -108,19 +113,6 @@ def take_snapshot(
         restarts=restarts,
         notes=notes,
     )
-
-
-def schema_text(connection: apsw.Connection) -> tuple[tuple[str, str, str], ...]:
-    """(type, name, sql) of every row of `sqlite_schema`, ordered: equal at two moments means no drift.
-
-    The statistics tables are left out, since ANALYZE and `PRAGMA optimize` make them at any time without
-    changing the schema. Indexes that SQLite makes itself have the sql ''.
-    """
-    rows = connection.execute(
-        "SELECT type, name, coalesce(sql, '') FROM sqlite_schema"
-        " WHERE name NOT GLOB 'sqlite_stat[0-9]' ORDER BY type, name, sql"
-    )
-    return tuple((str(kind), str(name), str(sql)) for kind, name, sql in rows)
 
 
 def _create(partial: Path) -> None:
@@ -172,6 +164,14 @@ def _make_self_contained(partial: Path) -> int:
         if mode != "delete":
             raise TransferError(f"{partial}: the snapshot stays in journal mode {mode}")
         return int(copy.pragma("page_count"))
+
+
+def _without_fence(partial: Path) -> None:
+    with _mapped_writes(partial), closing(_open_copy(partial)) as copy:
+        if read_fence(copy) is not None:
+            copy.execute("BEGIN IMMEDIATE").fetchall()
+            drop_fence(copy)
+            copy.execute("COMMIT").fetchall()
 
 
 def _quick_check(source: Path, partial: Path) -> tuple[str, ...]:

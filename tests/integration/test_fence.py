@@ -1,0 +1,240 @@
+"""The fence and the process that puts it up: what the application sees, and what a crash leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from nasmigrate.core.errors import FenceLost, SourceLocked
+from nasmigrate.sqlite.fence import FENCE_TABLE, MESSAGE, Fence, drop_fence, make_fence, read_fence
+from nasmigrate.sqlite.live import FreezeExpired, LiveProcess, fence_of, live_process
+
+TARGET = {"system_identifier": "7000", "database_oid": 5}
+FENCE = Fence(run_id="1" * 8, **TARGET, epoch=4, file_mode=0o644, made_at="2026-01-01T00:00:00+00:00")
+
+SCHEMA = """
+CREATE TABLE plain (id INTEGER PRIMARY KEY, v TEXT NOT NULL CHECK (v <> ''));
+CREATE TABLE "with ""quotes" (a TEXT PRIMARY KEY, b) WITHOUT ROWID;
+CREATE TABLE parent (id INTEGER PRIMARY KEY AUTOINCREMENT);
+CREATE TABLE child (id INTEGER PRIMARY KEY, p REFERENCES parent ON DELETE CASCADE);
+CREATE TABLE computed (a INTEGER, b AS (a + 1) STORED);
+CREATE VIRTUAL TABLE words USING fts5(x);
+CREATE VIRTUAL TABLE bare USING fts5(x, content='');
+CREATE VIRTUAL TABLE older USING fts4(x);
+CREATE VIRTUAL TABLE boxes USING rtree(id, low, high);
+INSERT INTO plain VALUES (1, 'a'); INSERT INTO "with ""quotes" VALUES ('a', 1);
+INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1, 1); INSERT INTO computed VALUES (1);
+INSERT INTO words VALUES ('a'); INSERT INTO older VALUES ('a'); INSERT INTO boxes VALUES (1, 1, 2);
+INSERT INTO bare (rowid, x) VALUES (1, 'a');
+"""
+WRITES = (
+    "INSERT INTO plain VALUES (2, 'b')",
+    "INSERT OR IGNORE INTO plain VALUES (2, 'b')",
+    "INSERT OR REPLACE INTO plain VALUES (1, 'b')",
+    "INSERT INTO plain VALUES (1, 'b') ON CONFLICT DO UPDATE SET v = 'c'",
+    "UPDATE OR IGNORE plain SET v = 'b'",
+    "DELETE FROM plain",
+    """DELETE FROM "with ""quotes" """,
+    "DELETE FROM parent",
+    "INSERT INTO parent DEFAULT VALUES",
+    "UPDATE computed SET a = 2",
+    "INSERT INTO words VALUES ('b')",
+    "DELETE FROM words",
+    "UPDATE words SET x = 'b'",
+    "DELETE FROM words WHERE rowid = 1",
+    "INSERT INTO bare (rowid, x) VALUES (2, 'b')",
+    "INSERT INTO bare (bare, rowid, x) VALUES ('delete', 1, 'a')",
+    "INSERT INTO older VALUES ('b')",
+    "DELETE FROM older",
+    "INSERT INTO boxes VALUES (2, 1, 2)",
+    "DELETE FROM boxes",
+)
+
+
+@pytest.fixture(params=["wal", "delete"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A file with every kind of table, in both journal modes."""
+    file = tmp_path / "app.db"
+    with closing(apsw.Connection(str(file))) as connection:
+        connection.pragma("journal_mode", request.param)
+        connection.execute(SCHEMA).fetchall()
+    return file
+
+
+@pytest.fixture
+def application(path: Path) -> Iterator[sqlite3.Connection]:
+    """The application's connection, open all along, by another SQLite library."""
+    with closing(sqlite3.connect(path, timeout=0.1, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        yield connection
+
+
+def contents(path: Path) -> list[str]:
+    """All rows as SQL."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [line for line in connection.iterdump() if "_nasmigrate_" not in line]
+
+
+def fenced(path: Path, fence: Fence = FENCE) -> None:
+    """Put the fence up and take the write permissions away."""
+    with live_process(path) as process:
+        process.freeze(busy=1.0, limit=10.0)
+        process.fence(fence)
+        process.settle(busy=1.0)
+
+
+def test_every_kind_of_write_is_refused_and_nothing_changes(path: Path, application: sqlite3.Connection) -> None:
+    before = contents(path)
+    fenced(path)
+    for statement in WRITES:
+        with pytest.raises(sqlite3.Error) as refusal:
+            application.execute(statement)
+        if not any(virtual in statement for virtual in ("words", "bare", "older", "boxes")):
+            # A virtual table turns the message of the table behind it into one of its own.
+            assert str(refusal.value) == MESSAGE, statement
+    assert application.execute("SELECT v FROM plain").fetchall() == [("a",)]
+    assert application.execute("SELECT rowid FROM words WHERE words MATCH 'a'").fetchall() == [(1,)]
+    assert contents(path) == before
+
+
+def test_a_write_in_a_newcomers_transaction_cannot_be_committed(path: Path) -> None:
+    fenced(path)
+    path.chmod(0o644)  # who may write the file (root) is refused by the triggers all the same
+    with closing(sqlite3.connect(path, isolation_level=None)) as newcomer:
+        newcomer.execute("BEGIN")
+        with pytest.raises(sqlite3.Error):
+            newcomer.execute("INSERT INTO bare (rowid, x) VALUES (2, 'b')")
+            newcomer.execute("COMMIT")
+
+
+def test_a_fresh_process_sees_the_fence_and_every_table_refuses(path: Path) -> None:
+    with live_process(path) as newcomer, live_process(path) as process:
+        process.freeze(busy=1.0, limit=10.0)
+        assert process.fence(FENCE) > 5
+        assert newcomer.probe(busy=1.0) == (FENCE, ())
+
+
+def test_the_probe_names_a_table_that_takes_writes(path: Path) -> None:
+    fenced(path)
+    path.chmod(0o644)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute(f"DROP TRIGGER {FENCE_TABLE}_0_insert").fetchall()
+    with live_process(path) as newcomer:
+        _, taking = newcomer.probe(busy=1.0)
+        assert len(taking) == 1
+
+
+def test_lifting_gives_the_file_back_as_it_was(path: Path, application: sqlite3.Connection) -> None:
+    path.chmod(0o640)
+    before = contents(path)
+    fenced(path, Fence(**{**FENCE.as_fields(), "file_mode": 0o640}))
+    assert path.stat().st_mode & 0o777 == 0o440
+    with live_process(path) as process:
+        assert process.lift(busy=1.0, **TARGET, older_than=5).epoch == 4
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert contents(path) == before
+    application.execute("INSERT INTO plain VALUES (2, 'b')")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"system_identifier": "7001", "database_oid": 5, "older_than": 9},
+        {"system_identifier": "7000", "database_oid": 6, "older_than": 9},
+        {"system_identifier": "7000", "database_oid": 5, "older_than": 4},
+    ],
+    ids=["another cluster", "another database", "not older"],
+)
+def test_only_ones_own_older_fence_is_lifted(path: Path, asked: dict) -> None:
+    fenced(path)
+    with live_process(path) as process, pytest.raises(FenceLost):
+        process.lift(busy=1.0, **asked)
+    with live_process(path) as process:
+        assert fence_of(process.read(busy=1.0)) == FENCE
+
+
+def test_a_stamp_makes_a_paused_run_too_old(path: Path) -> None:
+    fenced(path)
+    stamped = Fence(**{**FENCE.as_fields(), "epoch": 7})
+    with live_process(path) as process:
+        assert process.stamp(stamped, busy=1.0, **TARGET) == stamped
+    with live_process(path) as process, pytest.raises(FenceLost, match="epoch 7"):
+        process.lift(busy=1.0, **TARGET, older_than=5)
+    with live_process(path) as process, pytest.raises(FenceLost, match="epoch 7"):
+        process.stamp(stamped, busy=1.0, **TARGET)
+
+
+def test_no_second_fence(path: Path) -> None:
+    fenced(path)
+    path.chmod(0o644)
+    with live_process(path) as process:
+        assert fence_of(process.freeze(busy=1.0, limit=5.0)) == FENCE
+        with pytest.raises(FenceLost):
+            process.fence(FENCE)
+
+
+def test_the_lock_waits_for_a_writer_and_then_says_so(path: Path, application: sqlite3.Connection) -> None:
+    application.execute("BEGIN IMMEDIATE")
+    with live_process(path) as process, pytest.raises(SourceLocked):
+        process.freeze(busy=0.2, limit=5.0)
+    application.execute("COMMIT")
+
+
+def test_a_freeze_ends_by_itself(path: Path, application: sqlite3.Connection) -> None:
+    with live_process(path) as process:
+        process.freeze(busy=1.0, limit=0.3)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            application.execute("DELETE FROM child")
+        time.sleep(0.6)
+        application.execute("DELETE FROM child")
+        with pytest.raises(FreezeExpired):
+            process.fence(FENCE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_process_gives_the_lock_back(path: Path, application: sqlite3.Connection, number: int) -> None:
+    process = LiveProcess(path)
+    process.freeze(busy=1.0, limit=None)
+    os.kill(process.pid, number)
+    process.close()
+    application.execute("DELETE FROM child")
+    with live_process(path) as reader:
+        assert fence_of(reader.read(busy=1.0)) is None
+
+
+def test_a_reader_can_keep_a_fence_from_being_committed(tmp_path: Path) -> None:
+    file = tmp_path / "app.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as application:
+        application.execute("CREATE TABLE t (a)")
+        application.execute("INSERT INTO t VALUES (1)")
+        with closing(sqlite3.connect(file, isolation_level=None)) as reader, live_process(file) as process:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM t").fetchall()
+            process.freeze(busy=1.0, limit=0.3)
+            with pytest.raises(SourceLocked, match="reader"):
+                process.fence(FENCE)
+            reader.execute("COMMIT")
+        application.execute("INSERT INTO t VALUES (2)")
+
+
+def test_fence_and_triggers_come_and_go_in_one_transaction(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as connection:
+        schema = connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+        connection.execute("BEGIN IMMEDIATE").fetchall()
+        make_fence(connection, FENCE)
+        connection.execute("ROLLBACK").fetchall()
+        assert read_fence(connection) is None
+        connection.execute("BEGIN IMMEDIATE").fetchall()
+        make_fence(connection, FENCE)
+        assert read_fence(connection) == FENCE
+        drop_fence(connection)
+        connection.execute("COMMIT").fetchall()
+        assert connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall() == schema
