@@ -18,6 +18,7 @@ from nasmigrate.commands._group import SUBCOMMANDS, cli
 from nasmigrate.core import errors
 from nasmigrate.core.config import Config, config_schema
 from nasmigrate.core.result import Result
+from nasmigrate.core.status import Status
 from nasmigrate.schema.plan import Plan
 from nasmigrate.transfer.pgloader import LIMITS
 from nasmigrate.workflows.lint_app import AppLint
@@ -141,6 +142,7 @@ def pages() -> dict[str, str]:
         ("result", Result.model_json_schema()),
         ("plan", Plan.model_json_schema()),
         ("lint-app", AppLint.model_json_schema()),
+        ("status", Status.model_json_schema()),
     ):
         found[f"schemas/{name}.schema.json"] = json.dumps(schema, indent=2, sort_keys=True) + "\n"
     return found

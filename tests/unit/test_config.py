@@ -62,6 +62,36 @@ locale = "de_DE"
 auto_invoicing_off = false
 workers = 2
 timeout = 10
+[app]
+role = "shop_app"
+needs_ddl = true
+busy_timeout = 2
+route = "command"
+env_file = ".env"
+env = ["DATABASE_URL=env:APP_DSN"]
+start = "systemctl start shop"
+stop = "systemctl stop shop"
+compose_file = "compose.yaml"
+compose_service = "web"
+health_url = "http://127.0.0.1:3101/health"
+maintenance_on = "touch maintenance"
+maintenance_off = "rm maintenance"
+cron_pause = "crontab -r"
+cron_resume = "crontab saved"
+command_timeout = 5
+arrival_timeout = 5
+[cutover]
+max_freeze = 1.5
+freeze_wait = 3
+passes = 4
+lock_wait = 3
+max_lock = 3
+dump = false
+before_freeze = "true"
+after_open = "true"
+after_route = "true"
+after_rollback = "true"
+hook_timeout = 5
 """
 
 
@@ -95,6 +125,8 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert config.transfer.chunk_bytes == 4 * 1024**2
     assert config.rehearse.round_trip is False
     assert (config.killbill.workers, config.killbill.timeout) == (2, 10.0)
+    assert config.app.env == ("DATABASE_URL=env:APP_DSN",)
+    assert (config.cutover.max_freeze, config.cutover.passes) == (1.5, 4)
     assert set(loaded.origins.values()) == {"nasmigrate.toml"}
     assert loaded.resolve("data/app.db") == tmp_path / "data" / "app.db"
     assert loaded.resolve("/data/app.db") == Path("/data/app.db")

@@ -103,6 +103,11 @@ class App:
             )
         return self._reporter
 
+    def use_reporter(self, reporter: ClosableReporter) -> None:
+        """Report through this one, whatever the terminal is like."""
+        self.close()
+        self._reporter = reporter
+
     def close(self) -> None:
         """Stop the live display, if there is one. Repeatable."""
         if self._reporter is not None:

@@ -56,7 +56,10 @@ def interrupted(app: App) -> int:
     if command == "copy" and "--resume" not in words:
         words.append("--resume")
     go_on = redact(" ".join(shlex.quote(word) for word in words))
-    hint = f"the source was not changed; to go on: {go_on}"
+    if command in ("cutover", "rollback", "resume", "abort"):
+        hint = "nasmigrate status says which engine serves; nasmigrate resume settles what is undecided"
+    else:
+        hint = f"the source was not changed; to go on: {go_on}"
     log = run.path("debug.log") if run else None
     _say(app, "NM0130", "interrupted", hint, (), log if log and log.exists() else None)
     _document(app, "NM0130", "interrupted", hint, {}, int(ExitCode.INTERRUPTED))

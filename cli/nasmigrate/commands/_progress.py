@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 from nasmigrate.core.progress import Progress, Reporter, Silent
@@ -43,6 +44,33 @@ class QuietReporter(Silent):
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class SteadyReporter:
+    """Passes everything on, and goes on when that fails: the terminal may be lost in the middle of the night."""
+
+    def __init__(self, inner: ClosableReporter) -> None:
+        self._inner = inner
+
+    def phase(self, name: str, detail: str = "") -> None:
+        """See Reporter."""
+        with suppress(OSError):
+            self._inner.phase(name, detail)
+
+    def progress(self, progress: Progress) -> None:
+        """See Reporter."""
+        with suppress(OSError):
+            self._inner.progress(progress)
+
+    def note(self, text: str) -> None:
+        """See Reporter."""
+        with suppress(OSError):
+            self._inner.note(text)
+
+    def close(self) -> None:
+        """See ClosableReporter."""
+        with suppress(OSError):
+            self._inner.close()
 
 
 class LineReporter:

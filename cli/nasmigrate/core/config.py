@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from nasmigrate.core.config_edit import append_accepts
 from nasmigrate.core.config_errors import as_config_error, closest
-from nasmigrate.core.config_model import AVAILABLE_RULES, FOLD_NAMES, RULES, Config, Section
+from nasmigrate.core.config_model import AVAILABLE_RULES, FOLD_NAMES, RULES, Config
+from nasmigrate.core.config_section import Section
 from nasmigrate.core.envfile import read_env_file
 from nasmigrate.core.errors import ConfigError
 from nasmigrate.core.redaction import holds_password

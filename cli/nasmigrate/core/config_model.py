@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from nasmigrate.core.config_cutover import AppSection, CutoverSection
+from nasmigrate.core.config_section import Section, names
 
 # Rules that may be opted into per column; every other name is an error. traps: section "Rules".
 RULES = (
@@ -60,19 +63,6 @@ def _bytes(value: object) -> object:
     return int(match[1]) * _UNITS[match[2] or "B"]
 
 
-def _names(value: object) -> object:
-    """One name or a list of names -> a tuple."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are an error, values are frozen and not converted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class SourceSection(Section):
     """`[source]`: the SQLite file."""
 
@@ -96,14 +86,14 @@ class MigrationsSection(Section):
 class PlanSection(Section):
     """`[plan]`: which tables, and answers to findings."""
 
-    only_tables: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
+    only_tables: Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type=str | list[str])] = Field(
         default=(), description="Tables to copy; all when empty."
     )
-    exclude_tables: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
+    exclude_tables: Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type=str | list[str])] = Field(
         default=(), description="Tables to leave out."
     )
 
-    accept: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
+    accept: Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type=str | list[str])] = Field(
         default=(), description="Accepted findings, each CODE:table.column."
     )
 
@@ -119,7 +109,7 @@ class ColumnSection(Section):
     """`[columns."table.column"]`: the choice for one column."""
 
     type: str | None = Field(default=None, min_length=1, description="Postgres type to use for the column.")
-    rule: Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | list[str])] = Field(
+    rule: Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type=str | list[str])] = Field(
         default=(), description="Mapping rules to apply to the column."
     )
 
@@ -197,3 +187,5 @@ class Config(Section):
     transfer: TransferSection = TransferSection()
     rehearse: RehearseSection = RehearseSection()
     killbill: KillbillSection = KillbillSection()
+    app: AppSection = AppSection()
+    cutover: CutoverSection = CutoverSection()

@@ -19,11 +19,13 @@ NasmigrateError                         code
 ├─ ExternalToolError                    10   a program we started
 │   └─ ToolMissing, ToolFailed, ToolLied, ToolUnfit, KillBillError
 ├─ StateError                           11   runs, locks, resume
-│   └─ WrongPhase, RunLocked, ResumeMismatch, NotRehearsed
+│   └─ WrongPhase, RunLocked, ResumeMismatch, NotRehearsed, TakenOver, FenceLost
+├─ GateFailed                            3   a gate failed in the middle of a cutover or rollback
+├─ OpeningInDoubt                        4   Postgres does not answer at the commit point
 ├─ RolledBack                           12   failed, and everything was put back
 └─ RollbackFailed                       13   failed, and undoing failed too
 
-Exit 3 (differences, or a failed gate) and 4 (inconclusive) are results, not exceptions.
+Otherwise exit 3 (differences, or a failed gate) and 4 (inconclusive) are results, not exceptions.
 """
 
 from __future__ import annotations
@@ -353,10 +355,48 @@ class ResumeMismatch(StateError):
     code = "NM1104"
 
 
+class TakenOver(StateError):
+    """Another run of the tool has taken over, or the state has changed; this one writes nothing any more."""
+
+    code = "NM1120"
+
+
+class FenceLost(StateError):
+    """The fence that should be in the source is not there, or another one is."""
+
+    code = "NM1121"
+
+
 class NotRehearsed(StateError):
     """The plan was not rehearsed."""
 
     code = "NM1105"
+
+
+class GateFailed(NasmigrateError):
+    """A gate failed in the middle of a cutover or rollback; everything was put back. `checks` are its reasons."""
+
+    code = "NM0301"
+    exit_code = ExitCode.DIFFERENCES
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        checks: Sequence[str] = (),
+        hint: str | None = None,
+        details: Mapping[str, object] | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details={**(details or {}), "checks": list(checks)}, code=code)
+        self.checks = tuple(checks)
+
+
+class OpeningInDoubt(NasmigrateError):
+    """Postgres stopped answering at the commit point: nobody writes until it is known whether it was opened."""
+
+    code = "NM0401"
+    exit_code = ExitCode.INCONCLUSIVE
 
 
 class RolledBack(NasmigrateError):

@@ -46,7 +46,14 @@ _HINTS = {
 }
 
 
-def upgrade(conninfo: str, directory: Path, revision: str, metadata: sa.MetaData | None = None) -> None:
+def upgrade(
+    conninfo: str,
+    directory: Path,
+    revision: str,
+    metadata: sa.MetaData | None = None,
+    *,
+    guard: Callable[[psycopg.Connection], None] | None = None,
+) -> None:
     """Run the revisions up to and with `revision`; all of it or, after an error, nothing.
 
     Args:
@@ -54,6 +61,7 @@ def upgrade(conninfo: str, directory: Path, revision: str, metadata: sa.MetaData
         directory: the folder with the revisions.
         revision: a revision id, or `head`.
         metadata: what a revision's environment may compare with; needed by `check` only.
+        guard: called first in the transaction; raises when this run may not write.
 
     Raises:
         SchemaError: Postgres refused a statement, or the revisions do not fit the database; details carry
@@ -61,7 +69,7 @@ def upgrade(conninfo: str, directory: Path, revision: str, metadata: sa.MetaData
         CannotConnect: no connection could be made.
         ConnectionLost: the connection broke; look whether the revision was committed with `current`.
     """
-    _run(conninfo, directory, metadata, lambda config: command.upgrade(config, revision))
+    _run(conninfo, directory, metadata, lambda config: command.upgrade(config, revision), guard)
 
 
 def downgrade(conninfo: str, directory: Path, revision: str, metadata: sa.MetaData | None = None) -> None:
@@ -141,8 +149,16 @@ def _config(directory: Path, connection: sa.Connection, metadata: sa.MetaData | 
     return config
 
 
-def _run(conninfo: str, directory: Path, metadata: sa.MetaData | None, action: Callable[[Config], None]) -> None:
+def _run(
+    conninfo: str,
+    directory: Path,
+    metadata: sa.MetaData | None,
+    action: Callable[[Config], None],
+    guard: Callable[[psycopg.Connection], None] | None = None,
+) -> None:
     with _mapped_errors(f"running the revisions in {directory}"), connect_engine(conninfo).begin() as connection:
+        if guard is not None and isinstance(driver := connection.connection.driver_connection, psycopg.Connection):
+            guard(driver)
         action(_config(directory, connection, metadata))
 
 

@@ -70,6 +70,7 @@ class ChunkWriter:
         # With one process, small tables share a transaction; a worker's task ends with a commit.
         self._each_task = each_task
         self._uncommitted = 0
+        self._guarded = False
         self._tables = {table.name: table for table in job.plan.tables}
 
     def run(self, task: Task) -> Done:
@@ -117,6 +118,7 @@ class ChunkWriter:
         pending = next(batches, None)
         while True:
             making = RangeChunk(table, codecs, number)
+            self._guard()
             with self.writing(table, number) as sink:
                 while pending is not None and not self._job.limits.full(making, pending):
                     sink.write(assemble([pending.columns[place] for place in table.written]))
@@ -137,6 +139,7 @@ class ChunkWriter:
         codecs = table.codecs()
         bits = bucket_bits(self._job.plan.evidence[table.name].rows)
         with Buckets(table, bits, self._job.workdir) as buckets:
+            self._guard()
             with self.writing(table, 0) as sink:
                 for batch in self.batches(table, codecs, KeyRange()):
                     rows = buckets.add(batch)
@@ -157,9 +160,16 @@ class ChunkWriter:
         if self._uncommitted >= self._job.limits.chunk_bytes // 4:
             self._commit()
 
+    def _guard(self) -> None:
+        """The first statement of a transaction says whether this run may still write."""
+        if not self._guarded:
+            self._job.guard(self._target)
+            self._guarded = True
+
     def _commit(self) -> None:
         self._target.commit()
         self._uncommitted = 0
+        self._guarded = False
 
 
 Writer = TypeVar("Writer", bound=ChunkWriter)

@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
+
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
+
+Guard = Callable[[psycopg.Connection], None]
+"""Called first in a transaction that writes; raises when this run may not write any more."""
+
+
+def unguarded(_connection: psycopg.Connection) -> None:
+    """The guard of a target that nobody can take over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyJob:
     """What to copy where.
 
-    `done` is the ledger of an interrupted run: table -> its chunks.
+    `done` is the ledger of an interrupted run: table -> its chunks. `guard` is called first in every transaction that
+    writes, in any process; it raises when this run may not write any more.
     """
 
     plan: Plan
@@ -26,6 +36,7 @@ class CopyJob:
     workdir: Path
     limits: Limits
     done: dict[str, list[ChunkRow]]
+    guard: Guard = unguarded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,9 @@ class Copier(ChunkWriter):
             table_name(table),
             sql.SQL(", ").join(sql.Identifier(table.columns[place].target) for place in table.written),
         )
+        if not self._guarded:
+            self._job.guard(self._target)
+            self._guarded = True
         try:
             with self._target.cursor() as cursor, cursor.copy(statement) as copy:
                 copy.write(HEADER)

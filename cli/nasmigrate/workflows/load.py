@@ -13,13 +13,14 @@ from nasmigrate.core.errors import ResumeMismatch
 from nasmigrate.postgres.catalogue import catalogue_facts
 from nasmigrate.postgres.connect import check_server, connected, server_facts
 from nasmigrate.postgres.control import RunRow, add_run, await_writers, create_control, set_state
+from nasmigrate.postgres.control_row import Held, State, claim, create_control_row
 from nasmigrate.postgres.finish import analyze, set_sequences
 from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.postgres.loading import empty_unproven
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
-from nasmigrate.transfer.engine import CopyJob, TableCopied, TransferEngine
+from nasmigrate.transfer.engine import CopyJob, Guard, TableCopied, TransferEngine, unguarded
 from nasmigrate.workflows.engine import engine_of
 from nasmigrate.workflows.prepare import Prepared, plan_settings
 from nasmigrate.workflows.proof import high_water
@@ -29,9 +30,13 @@ from nasmigrate.workflows.target import lock_target, refuse_unless_empty
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A loaded target: its ledger, the catalogue as it was after the load, and what the copy came to."""
+    """A loaded target: its ledger, the catalogue as it was after the load, and what the copy came to.
+
+    `held` is what a cutover's further transactions expect of the control row; None for a copy.
+    """
 
     run_id: str
+    held: Held | None
     ledger: dict[str, list[ChunkRow]]
     catalogue: dict[str, str]
     copied: list[TableCopied]
@@ -41,7 +46,14 @@ class Loaded:
 
 
 def load(
-    run: Run, conninfo: str, display: str, prepared: Prepared, revisions: Path, resume: RunRow | None = None
+    run: Run,
+    conninfo: str,
+    display: str,
+    prepared: Prepared,
+    revisions: Path,
+    resume: RunRow | None = None,
+    *,
+    controlled: bool = False,
 ) -> Loaded:
     """Bring the target to the end of the load: everything but the proof.
 
@@ -52,15 +64,18 @@ def load(
         prepared: source and plan.
         revisions: folder with the plan's Alembic revisions.
         resume: the ledger's run to go on with; None = the target must be empty.
+        controlled: for a cutover: the target has a control row from the start, and everything is written behind it.
 
     Raises:
         PreflightError: the target is not empty, or not fit.
         ResumeMismatch: the ledger belongs to another plan.
+        TakenOver: another run has taken the control row over.
     """
     from nasmigrate.postgres.migrate import upgrade
     from nasmigrate.schema.revisions import render_revisions
 
     plan = prepared.plan
+    held: Held | None = None
     with connected(conninfo, purpose="nasmigrate") as connection:
         with run.phase("target", display):
             facts = server_facts(connection)
@@ -69,9 +84,11 @@ def load(
             lock_target(connection)
             if resume is None:
                 refuse_unless_empty(connection, display)
-                run_id = _begin(run, connection, prepared)
+                run_id, held = _begin(run, connection, prepared, controlled=controlled)
             else:
                 run_id = resume.run_id
+                if controlled:
+                    held = Held(epoch=claim(connection, (State.CLOSED,), run.command).epoch)
                 if resume.plan_hash != plan.hash:
                     raise ResumeMismatch(
                         f"{display} was being loaded by another plan ({resume.plan_hash[:12]}, this one is"
@@ -82,21 +99,25 @@ def load(
             empty_unproven(connection, run_id)
             done = read_chunks(connection, run_id)
             connection.commit()
+        guard = unguarded if held is None else held.hold
         tables, constraints, *views = render_revisions(plan)
         with run.phase("tables", f"{len(plan.tables)} tables"):
-            upgrade(conninfo, revisions, tables.revision_id)
+            upgrade(conninfo, revisions, tables.revision_id, guard=guard)
         engine = engine_of(run, conninfo, prepared.source)
-        copied = _copy(run, engine, conninfo, prepared, run_id, done)
+        copied = _copy(run, engine, conninfo, prepared, run_id, done, guard)
         with run.phase("keys", "keys, indexes, foreign keys"):
-            upgrade(conninfo, revisions, constraints.revision_id)
+            upgrade(conninfo, revisions, constraints.revision_id, guard=guard)
         for revision in views:
             with run.phase("views", f"{len(plan.views)} views"):
-                upgrade(conninfo, revisions, revision.revision_id)
+                upgrade(conninfo, revisions, revision.revision_id, guard=guard)
         with run.phase("finish", "sequences, statistics"):
+            guard(connection)
             set_sequences(connection, plan, high_water(prepared.source.schema))
             connection.commit()
+            guard(connection)
             analyze(connection, plan)
             connection.commit()
+            guard(connection)
             ledger = read_chunks(connection, run_id)
             catalogue = catalogue_facts(connection, plan.relations)
             set_state(connection, run_id, "finished", catalogue)
@@ -104,6 +125,7 @@ def load(
             connection.commit()
     return Loaded(
         run_id=run_id,
+        held=held,
         ledger=ledger,
         catalogue=catalogue,
         copied=copied,
@@ -113,8 +135,10 @@ def load(
     )
 
 
-def _begin(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
-    """Create the control schema and the run's row; remember the run's id beside the snapshot."""
+def _begin(
+    run: Run, connection: psycopg.Connection, prepared: Prepared, *, controlled: bool
+) -> tuple[str, Held | None]:
+    """Create the control schema, the run's row and a control row; remember the run's id beside the snapshot."""
     run_id = str(uuid.uuid4())
     source, plan = prepared.source, prepared.plan
     # Beside the snapshot first: a run in the target that no folder knows could never be resumed.
@@ -143,12 +167,21 @@ def _begin(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
         ),
         __version__,
     )
+    held = None
+    if controlled:
+        held = Held(epoch=create_control_row(connection, run_id=run_id, plan_hash=plan.hash, source=str(source.path)))
     connection.commit()
-    return run_id
+    return run_id, held
 
 
 def _copy(
-    run: Run, engine: TransferEngine, conninfo: str, prepared: Prepared, run_id: str, done: dict[str, list[ChunkRow]]
+    run: Run,
+    engine: TransferEngine,
+    conninfo: str,
+    prepared: Prepared,
+    run_id: str,
+    done: dict[str, list[ChunkRow]],
+    guard: Guard,
 ) -> list[TableCopied]:
     plan: Plan = prepared.plan
     transfer = run.context.config.transfer
@@ -160,6 +193,7 @@ def _copy(
         workdir=run.directory.root,
         limits=Limits(chunk_rows=transfer.chunk_rows, chunk_bytes=transfer.chunk_bytes),
         done=done,
+        guard=guard,
     )
     totals = {table.name: plan.evidence[table.name].rows for table in plan.tables}
     with run.phase("copy", f"{sum(totals.values())} rows"):

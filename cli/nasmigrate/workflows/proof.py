@@ -131,7 +131,7 @@ def prove(
                 _views(run, proof, connection, plan, source)
         if with_round_trip:
             with run.phase("round trip"), _or_inconclusive(proof, connection, "round-trip"):
-                _round_trip(run, proof, connection, plan, source)
+                round_trip_gate(run, proof, connection, plan, source)
     return proof
 
 
@@ -319,7 +319,9 @@ def _sequences(proof: Proof, connection: psycopg.Connection, plan: Plan, schema:
     )
 
 
-def _round_trip(run: Run, proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
+def round_trip_gate(run: Run, proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
+    """Decode what `connection` sees back into SQLite, compare it with the snapshot, and add the gate to `proof`."""
+
     def originals(table: PlanTable) -> dict[tuple[bytes, str], list[tuple[int, StorageClass, bytes]]]:
         found: dict[tuple[bytes, str], list[tuple[int, StorageClass, bytes]]] = {}
         for key, ordinal, column, storage, value in read_originals(connection, table.name):

@@ -67,7 +67,7 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
             server_version=loaded.server_version,
             engine=loaded.engine,
             next_step={
-                "pass": "stop the application, then: nasmigrate copy SOURCE postgresql://user@host/empty_database",
+                "pass": "nasmigrate cutover, while the application runs; or stop it, then nasmigrate copy SOURCE TARGET",
                 "fail": "nasmigrate report",
                 "inconclusive": "nasmigrate report",
             },

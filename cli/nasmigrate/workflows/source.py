@@ -10,12 +10,11 @@ from nasmigrate.core.errors import StateError
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.sqlite.inspect import count_rows, inspect
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot
+from nasmigrate.sqlite.schema_text import OURS
 from nasmigrate.sqlite.snapshot import take_snapshot
 from nasmigrate.workflows.run import Run
 
 SNAPSHOT = "snapshot.db"
-OURS = "_nasmigrate_"
-"""Beginning of the names of all that we ever put into a source."""
 LARGE_FILE = 16 * 1024 * 1024
 """Bytes of a file that may hold enough rows to be worth more processes."""
 FileState = tuple[tuple[str, int, int], ...]
@@ -72,7 +71,7 @@ def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
     Args:
         run: the run.
         path: the SQLite file.
-        fenced: the fence of a run is expected in it.
+        fenced: the fence of a run is expected in it, and left out of the snapshot.
 
     Raises:
         SourceError: the file cannot be read as a SQLite database with tables.
@@ -97,7 +96,7 @@ def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
                 )
             )
         snapshot = take_snapshot(
-            path, run.directory.path(SNAPSHOT), busy_timeout=run.context.config.source.busy_timeout
+            path, run.directory.path(SNAPSHOT), busy_timeout=run.context.config.source.busy_timeout, fenced=fenced
         )
     with run.phase("inspect"):
         schema, counts = _look(snapshot.path)

@@ -1,0 +1,99 @@
+"""Sets lines of an env file and leaves all others as they are: the application's comments and order are its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nasmigrate.core.errors import ConfigError
+from nasmigrate.core.rundir import write_atomic
+
+_KEY = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=?&~-]*")
+
+
+def set_lines(path: Path, values: Mapping[str, str]) -> None:
+    """Set KEY=VALUE lines, in place where a key is there, else at the end; the file is replaced whole, mode 0600.
+
+    Raises:
+        ConfigError: the file cannot be read or written, or a value holds a line end.
+    """
+    for key, value in values.items():
+        if "\n" in value or "\r" in value or "\0" in value:
+            raise ConfigError(f"{path}: the value for {key} holds a line end", code="NM0523")
+    with _mapped(path):
+        text = path.read_bytes().decode("utf-8")
+        left = dict(values)
+        lines = []
+        for line in text.splitlines():
+            match = _KEY.match(line)
+            if match and match[1] in values:
+                # A later line wins, so every one of a key is set.
+                lines.append(f"{match[1]}={_quoted(values[match[1]])}")
+                left.pop(match[1], None)
+            else:
+                lines.append(line)
+        lines += [f"{key}={_quoted(value)}" for key, value in left.items()]
+        _replace(path, ("\n".join(lines) + "\n").encode())
+
+
+def backup_path(path: Path) -> Path:
+    """Where the file as it was before a cutover is kept."""
+    return path.with_name(f"{path.name}.before-cutover")
+
+
+def keep_backup(path: Path) -> None:
+    """Keep the file as it is now, once: a later call does not overwrite what the first one kept.
+
+    Raises:
+        ConfigError: it cannot be read or written.
+    """
+    kept = backup_path(path)
+    if not kept.exists():
+        with _mapped(path):
+            write_atomic(kept, path.read_bytes())
+
+
+def put_back(path: Path) -> bool:
+    """Replace the file by what `keep_backup` kept, and forget that; False when nothing is kept.
+
+    Raises:
+        ConfigError: it cannot be read or written.
+    """
+    kept = backup_path(path)
+    if not kept.exists():
+        return False
+    with _mapped(path):
+        _replace(path, kept.read_bytes())
+        kept.unlink()
+    return True
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Replace the file, which stays with its owner."""
+    facts = path.stat() if path.exists() else None
+    write_atomic(path, data)
+    if facts is not None and (facts.st_uid, facts.st_gid) != (os.geteuid(), os.getegid()):
+        with suppress(OSError):
+            shutil.chown(path, facts.st_uid, facts.st_gid)
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="check app.env_file", code="NM0523") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text", code="NM0523") from error

@@ -1,0 +1,88 @@
+"""Programs of the operator's, run at named points with a time limit. No shell reads their words."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nasmigrate.core.errors import ConfigError, ToolFailed, ToolMissing
+from nasmigrate.core.redaction import redact
+
+_TAIL = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a program came to; `output` is the end of its standard output and error, redacted."""
+
+    code: int
+    output: str
+
+
+class Runner(Protocol):
+    """Runs the words of a program in a folder, for at most `limit` seconds."""
+
+    def __call__(self, words: list[str], folder: Path, limit: float, environ: Mapping[str, str] | None) -> Done:
+        """Run it to its end; a program that takes longer is ended, and counts as failed."""
+
+
+def run_program(words: list[str], folder: Path, limit: float, environ: Mapping[str, str] | None = None) -> Done:
+    """Run a program to its end, without a terminal and apart from our process group.
+
+    Raises:
+        ToolMissing: there is no such program.
+    """
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=folder,
+            env=dict(environ) if environ is not None else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise ToolMissing(f"{words[0]}: {error.strerror}", hint="check the command in nasmigrate.toml") from error
+    try:
+        output, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        # What it started goes with it; a daemon that keeps the pipe open is not waited for.
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stdout:
+            process.stdout.close()
+        process.wait()
+        return Done(code=-signal.SIGKILL, output=f"ended after {limit:g} s")
+    return Done(code=process.returncode, output=redact(output[-_TAIL:]).strip())
+
+
+def run_hook(point: str, command: str | None, folder: Path, limit: float, runner: Runner = run_program) -> None:
+    """Run the command of a point, if it has one.
+
+    Raises:
+        ToolFailed, ToolMissing: it did not end with 0 in time, or is not there.
+        ConfigError: its words cannot be read.
+    """
+    if command is None:
+        return
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"the command of {point} cannot be read: {error}", code="NM0522") from error
+    done = runner(words, folder, limit, None)
+    if done.code:
+        raise ToolFailed(
+            f"the command of {point} failed with {done.code}: {done.output.splitlines()[-1] if done.output else ''}",
+            hint=f"run it by hand: {redact(command)}",
+            details={"point": point, "code": done.code, "output": done.output},
+        )

@@ -1,0 +1,175 @@
+"""P0: everything that can be found out before the first write. All that fails is named at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from nasmigrate.core.config import Config
+from nasmigrate.core.context import Context
+from nasmigrate.core.errors import NasmigrateError, PreflightError, SourceLocked, WrongPhase
+from nasmigrate.postgres.catalogue_read import user_objects
+from nasmigrate.postgres.connect import check_server, server_facts
+from nasmigrate.postgres.control import RunRow, has_control, latest_run
+from nasmigrate.postgres.roles import missing_roles
+from nasmigrate.postgres.roles_check import application_problems
+from nasmigrate.sqlite.live import live_process
+from nasmigrate.workflows.authorities import Meaning, Standing
+from nasmigrate.workflows.cutover.ends import Ends
+from nasmigrate.workflows.cutover.options import Options
+from nasmigrate.workflows.filesystems import file_system_of, is_remote
+from nasmigrate.workflows.rehearsed import Rehearsal, passed_rehearsals
+
+DISK_FACTOR = 3
+"""Free bytes wanted per byte of the source: the snapshot, one more for a catch-up pass, and the round trip's file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What the preflight found. `earlier` is the run that the target already holds, None for an empty target."""
+
+    standing: Standing
+    rehearsals: tuple[Rehearsal, ...]
+    earlier: RunRow | None
+
+
+def preflight(context: Context, ends: Ends, options: Options) -> Ready:
+    """Check everything.
+
+    Raises:
+        WrongPhase: a cutover or rollback is under way or done; `status` says more.
+        PreflightError: with every check that failed.
+        SourceError, TargetError: an end cannot be reached at all.
+    """
+    standing = ends.standing()
+    _refuse_unless_sqlite_serves(standing)
+    rehearsals = passed_rehearsals(context.base, ends.source)
+    earlier: RunRow | None = None
+    failed: list[str] = []
+    with ends.connected() as connection:
+        check_server(server_facts(connection))
+        if has_control(connection):
+            earlier = latest_run(connection)
+        connection.commit()
+        checks: list[Callable[[], Iterator[str]]] = [
+            lambda: _target(connection, ends, standing, earlier),
+            lambda: _locks(ends),
+        ]
+        if not options.scratch:
+            checks += [
+                lambda: _rehearsal(rehearsals, ends),
+                lambda: _file_system(ends.source),
+                lambda: _disk(context.base, ends.source),
+                lambda: _durable(connection),
+                lambda: _application(context.config, context.base),
+            ]
+        checks.append(lambda: _roles(connection, ends))
+        for check in checks:
+            try:
+                failed += check()
+            except NasmigrateError as error:
+                failed.append(f"{error.code}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+            connection.rollback()
+    if failed:
+        raise PreflightError(
+            f"{len(failed)} of the checks before a cutover failed; nothing was written",
+            checks=failed,
+            hint="see to each of them, then start again; nasmigrate doctor has more",
+        )
+    return Ready(standing=standing, rehearsals=rehearsals, earlier=earlier)
+
+
+def _refuse_unless_sqlite_serves(standing: Standing) -> None:
+    if standing.meaning in (Meaning.NOT_BEGUN, Meaning.SQLITE_SERVES):
+        return
+    hints = {
+        Meaning.POSTGRES_SERVES: "nasmigrate rollback takes it back; nasmigrate resume finishes routing and proof",
+        Meaning.FOREIGN_FENCE: "nasmigrate status names the database it stands for",
+        Meaning.FENCE_LOST: "nasmigrate status",
+        Meaning.UNKNOWN: "the target must be reachable for a cutover",
+    }
+    raise WrongPhase(
+        f"a cutover begins while SQLite serves; now {standing.meaning}"
+        + (f" ({standing.unreachable})" if standing.unreachable else ""),
+        hint=hints.get(standing.meaning, "nasmigrate resume settles it"),
+    )
+
+
+def _target(connection: psycopg.Connection, ends: Ends, standing: Standing, earlier: RunRow | None) -> Iterator[str]:
+    """The target is empty, or holds what an earlier cutover of this source left there."""
+    objects = user_objects(connection)
+    if standing.control is None and objects:
+        shown = ", ".join(objects[:5]) + (f" and {len(objects) - 5} more" if len(objects) > 5 else "")
+        yield f"TARGET_NOT_EMPTY: {ends.target.display} holds {shown}; use an empty database"
+    elif standing.control is not None and standing.control.source != str(ends.source):
+        yield f"TARGET_NOT_EMPTY: {ends.target.display} belongs to a cutover of {standing.control.source}"
+    elif standing.control is not None and earlier is None:
+        yield f"LEDGER_MISSING: {ends.target.display} has a control row and no ledger; use an empty database"
+
+
+def _locks(ends: Ends) -> Iterator[str]:
+    """A lock that one process takes must keep another one out; taken for some milliseconds."""
+    with live_process(ends.source) as first, live_process(ends.source) as second:
+        first.freeze(busy=ends.busy, limit=ends.busy)
+        try:
+            second.freeze(busy=0.0, limit=1.0)
+        except SourceLocked:
+            return
+        finally:
+            first.release()
+        yield f"LOCKS_DO_NOT_WORK: {ends.source}: two processes got the write lock at once; use a local file system"
+
+
+def _rehearsal(rehearsals: tuple[Rehearsal, ...], ends: Ends) -> Iterator[str]:
+    if not rehearsals:
+        yield f"NOT_REHEARSED: no rehearsal of {ends.source} has passed in this folder; run nasmigrate rehearse"
+
+
+def _file_system(source: Path) -> Iterator[str]:
+    kind = file_system_of(source)
+    if kind is not None and is_remote(kind):
+        yield f"REMOTE_FILE_SYSTEM: {source} lies on {kind}; run nasmigrate on the machine that holds the file"
+
+
+def _disk(base: Path, source: Path) -> Iterator[str]:
+    wal = source.with_name(f"{source.name}-wal")
+    size = source.stat().st_size + (wal.stat().st_size if wal.is_file() else 0)
+    free = shutil.disk_usage(base).free
+    if free < DISK_FACTOR * size:
+        yield f"DISK: {free:,} bytes free at {base}, {DISK_FACTOR * size:,} wanted ({DISK_FACTOR} x the source)"
+
+
+def _durable(connection: psycopg.Connection) -> Iterator[str]:
+    """A server that loses commits in a power cut must not be the one that serves."""
+    for name in ("fsync", "full_page_writes"):
+        row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+        if row and row[0] != "on":
+            yield f"NOT_DURABLE: the server runs with {name} = {row[0]}; a power cut would lose what it confirmed"
+
+
+def _application(config: Config, base: Path) -> Iterator[str]:
+    app = config.app
+    if config.transfer.engine != "native":
+        yield f"ENGINE: {config.transfer.engine} commits past the control row; set transfer.engine = 'native'"
+    if app.env_file is not None:
+        file = base / app.env_file
+        if not file.is_file():
+            yield f"ENV_FILE: {file} is not there (app.env_file)"
+        elif not app.env:
+            yield "ENV_FILE: app.env_file is set, but app.env names no line to set for Postgres"
+    if app.route != "manual" and not app.env:
+        yield f"ROUTE: route {app.route!r} restarts the application, but app.env_file and app.env say nothing to change"
+
+
+def _roles(connection: psycopg.Connection, ends: Ends) -> Iterator[str]:
+    roles = ends.roles
+    problems = application_problems(connection, roles.application, owner=roles.owner, writer=roles.writer)
+    yield from (f"ROLE: {problem}" for problem in problems)
+    lines = missing_roles(connection, roles)
+    may = connection.execute("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user").fetchone()
+    if lines and not (may and may[0]):
+        yield f"ROLE: {connection.info.user!r} may not make the roles; let a superuser run: {' '.join(lines)}"

@@ -1,0 +1,182 @@
+"""P8 and its mirror: leading the application to the engine that serves. Everything here may be done twice."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from nasmigrate.core.config import Config
+from nasmigrate.core.context import Context
+from nasmigrate.core.envfile_edit import keep_backup, put_back, set_lines
+from nasmigrate.core.errors import ConfigError, NasmigrateError, ToolFailed
+from nasmigrate.core.result import Gate
+from nasmigrate.workflows.cutover.ends import Ends
+from nasmigrate.workflows.cutover.hooks import run_hook
+from nasmigrate.workflows.cutover.journal import Journal
+from nasmigrate.workflows.cutover.options import Options
+
+_POLL = 0.25
+_HEALTH_LIMIT = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """What routing works with."""
+
+    context: Context
+    ends: Ends
+    options: Options
+    journal: Journal
+
+    @property
+    def config(self) -> Config:
+        """The settings."""
+        return self.context.config
+
+
+def route(these: Routing) -> Gate:
+    """Lead the application to Postgres and see whether it arrived; failures are in the gate, nothing is undone."""
+    app = these.config.app
+    troubles: list[str] = []
+    if app.env_file is not None and app.env:
+        file = these.context.base / app.env_file
+
+        def set_up() -> None:
+            keep_backup(file)
+            set_lines(file, _values(these))
+
+        _try(these, troubles, set_up)
+    _try(these, troubles, lambda: _restart(these))
+    after(these, "maintenance_off", app.maintenance_off, troubles)
+    after(these, "after_route", these.config.cutover.after_route, troubles)
+    return _arrived(these, troubles)
+
+
+def route_back(these: Routing) -> Gate:
+    """Lead the application back to SQLite; failures are in the gate, nothing is undone."""
+    app = these.config.app
+    troubles: list[str] = []
+    if app.env_file is not None and app.env:
+        file = these.context.base / app.env_file
+
+        def set_back() -> None:
+            if not put_back(file):
+                raise ConfigError(
+                    f"{file}: no copy from before the cutover is there; set {_keys(these)} back by hand", code="NM0523"
+                )
+
+        _try(these, troubles, set_back)
+    _try(these, troubles, lambda: _restart(these))
+    after(these, "maintenance_off", app.maintenance_off, troubles)
+    after(these, "after_rollback", these.config.cutover.after_rollback, troubles)
+    if troubles:
+        return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=0)
+    if app.route == "manual":
+        return Gate(name="route", status="pass", detail="start the application on SQLite as before", checked=1)
+    return Gate(name="route", status="pass", detail="the application was led back to SQLite", checked=1)
+
+
+def after(these: Routing, point: str, command: str | None, troubles: list[str]) -> None:
+    """Run a command whose failure is told and undoes nothing."""
+    app, cutover = these.config.app, these.config.cutover
+    limit = app.command_timeout if point in type(app).model_fields else cutover.hook_timeout
+    _try(these, troubles, lambda: run_hook(point, command, these.context.base, limit, these.options.runner))
+
+
+def _try(these: Routing, troubles: list[str], action: Callable[[], None]) -> None:
+    try:
+        action()
+    except NasmigrateError as error:
+        troubles.append(error.message)
+        these.journal.add("trouble", "", error.message)
+        these.context.reporter.note(error.message)
+
+
+def _values(these: Routing) -> dict[str, str]:
+    """The lines to set, with env:NAME replaced by the variable's value."""
+    found = {}
+    for line in these.config.app.env:
+        key, _, value = line.partition("=")
+        if value.startswith("env:"):
+            name = value.removeprefix("env:")
+            if name not in these.options.environ:
+                raise ConfigError(f"app.env: {key}: the environment variable {name} is not set", code="NM0511")
+            value = these.options.environ[name]
+        found[key.strip()] = value
+    return found
+
+
+def _keys(these: Routing) -> str:
+    return ", ".join(line.partition("=")[0] for line in these.config.app.env)
+
+
+def _restart(these: Routing) -> None:
+    app, base, runner = these.config.app, these.context.base, these.options.runner
+    if app.route == "command":
+        run_hook("stop", app.stop, base, app.command_timeout, runner)
+        run_hook("start", app.start, base, app.command_timeout, runner)
+    elif app.route == "compose":
+        words = ["docker", "compose"]
+        if app.compose_file:
+            words += ["-f", app.compose_file]
+        words += ["up", "-d", "--no-deps", "--force-recreate", str(app.compose_service)]
+        run_hook("compose", shlex.join(words), base, app.command_timeout, runner)
+    else:
+        these.context.reporter.note("start the application on the engine that serves; waiting for it")
+
+
+def _arrived(these: Routing, troubles: list[str]) -> Gate:
+    """Wait for the application's role in pg_stat_activity."""
+    app, role = these.config.app, these.ends.roles.application
+    until = these.options.clock() + app.arrival_timeout
+    sessions = 0
+    try:
+        with these.ends.connected() as connection:
+            while True:
+                row = connection.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datname = current_database()", (role,)
+                ).fetchone()
+                connection.commit()
+                sessions = int(row[0]) if row else 0
+                if sessions or these.options.clock() >= until:
+                    break
+                these.options.sleep(_POLL)
+        if sessions and app.health_url:
+            ask_health(app.health_url, until=until, clock=these.options.clock, sleep=these.options.sleep)
+    except NasmigrateError as error:
+        troubles.append(error.message)
+    if not sessions:
+        troubles.append(f"no session of role {role} within {app.arrival_timeout:g} s: the application has not moved")
+    if troubles:
+        return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=sessions)
+    return Gate(name="route", status="pass", detail=f"{sessions} sessions of role {role} on Postgres", checked=sessions)
+
+
+def ask_health(
+    url: str,
+    *,
+    until: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Ask until the application answers 2xx, or the time is up.
+
+    Raises:
+        ToolFailed: it did not.
+    """
+    while True:
+        try:
+            with closing(urlopen(url, timeout=_HEALTH_LIMIT)) as answer:  # noqa: S310 - http(s) only, by the settings
+                if 200 <= answer.status < 300:
+                    return
+                said = f"answers {answer.status}"
+        except (URLError, OSError, ValueError) as error:
+            said = str(error)
+        if clock() >= until:
+            raise ToolFailed(f"{url}: {said}", hint="look at the application's log")
+        sleep(_POLL)

@@ -1,0 +1,100 @@
+"""The SQLite transaction of a rollback: begun on the fenced file, committed with the fence gone, or rolled back."""
+
+from __future__ import annotations
+
+import math
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from nasmigrate.core.errors import FenceLost
+from nasmigrate.postgres.control_row import TargetIdentity
+from nasmigrate.sqlite.apply import prepare
+from nasmigrate.sqlite.fence import Fence, drop_fence, read_fence
+from nasmigrate.sqlite.open import mapped_errors
+
+_PAUSE = 0.01
+
+
+class HomeTransaction:
+    """An open transaction in which the fence is dropped already. Nothing of it is seen before `commit`."""
+
+    def __init__(self, path: Path, connection: apsw.Connection, fence: Fence) -> None:
+        self.path = path
+        self.connection = connection
+        self.fence = fence
+
+    def commit(
+        self,
+        *,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """The commit point of a rollback: rows and fence in one. With a rollback journal a reader may hold it up.
+
+        Raises:
+            SourceLocked: readers held it up for `patience` seconds; the transaction is rolled back.
+        """
+        until = clock() + patience
+        self.connection.set_busy_timeout(0)
+        with mapped_errors(self.path, "commit the rows that came home"):
+            while True:
+                try:
+                    self.connection.execute("COMMIT").fetchall()
+                except apsw.BusyError:
+                    if clock() >= until:
+                        raise
+                    sleep(_PAUSE)
+                else:
+                    break
+        self.path.chmod(self.fence.file_mode)
+
+
+@contextmanager
+def home_transaction(path: Path, identity: TargetIdentity, epoch: int, *, busy: float) -> Iterator[HomeTransaction]:
+    """Begin on the fenced file, if the fence is this target's and older than `epoch`; rolled back unless committed.
+
+    Raises:
+        FenceLost: no fence, another target's, or one that another run has stamped.
+        SourceLocked: another process holds the write lock.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & stat.S_IWUSR:
+        path.chmod(mode | stat.S_IWUSR)
+    with mapped_errors(path, "begin to bring rows home"):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+    committed = False
+    try:
+        with mapped_errors(path, "begin to bring rows home"):
+            connection.set_busy_timeout(math.ceil(busy * 1000))
+            connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+            prepare(connection)
+            journal_mode = str(connection.pragma("journal_mode"))
+            connection.pragma("synchronous", "FULL" if journal_mode == "wal" else "EXTRA")
+            connection.execute("BEGIN IMMEDIATE").fetchall()
+            fence = _own(path, read_fence(connection), identity, epoch)
+            drop_fence(connection)
+        yield HomeTransaction(path, connection, fence)
+        committed = not connection.in_transaction
+    finally:
+        connection.close(True)
+        if not committed and path.exists():
+            path.chmod(mode)
+
+
+def _own(path: Path, fence: Fence | None, identity: TargetIdentity, epoch: int) -> Fence:
+    if fence is None:
+        raise FenceLost(
+            f"{path}: the fence is gone: the file was replaced or restored; nothing was brought home",
+            hint="nasmigrate status; put the fenced file back in its place",
+        )
+    if not fence.stands_for(identity.system_identifier, identity.database_oid):
+        raise FenceLost(f"{path}: the fence stands for another database", hint="nasmigrate status names it")
+    if fence.epoch >= epoch:
+        raise FenceLost(f"{path}: another run has stamped the fence (epoch {fence.epoch})", hint="nasmigrate status")
+    return fence

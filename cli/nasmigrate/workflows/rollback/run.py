@@ -1,0 +1,332 @@
+"""The order of a rollback: bring, lock, bring the rest, close Postgres, drop the fence, route back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from nasmigrate.core.context import Context
+from nasmigrate.core.errors import (
+    ExternalToolError,
+    GateFailed,
+    NasmigrateError,
+    OpeningInDoubt,
+    RollbackFailed,
+    RolledBack,
+    SourceError,
+    TargetError,
+    TransferError,
+)
+from nasmigrate.core.phases import ROLLBACK
+from nasmigrate.core.result import Gate, Result
+from nasmigrate.core.target import Target
+from nasmigrate.postgres.connect import mapped_errors as mapped_errors_of_postgres
+from nasmigrate.postgres.control_row import Held, State, TargetIdentity, close_target, drain, read_control
+from nasmigrate.postgres.digests import table_name
+from nasmigrate.postgres.role_switch import end_sessions
+from nasmigrate.schema.plan import Plan
+from nasmigrate.sqlite.inspect import inspect
+from nasmigrate.sqlite.open import check_file, mapped_errors
+from nasmigrate.sqlite.source_lock import source_lock
+from nasmigrate.workflows.bring_home import BroughtHome, Homecoming, Ledger, ValuesOutsideCodec, bring_home
+from nasmigrate.workflows.bring_home import settle as settle_home
+from nasmigrate.workflows.cutover.ends import Ends, make_ends
+from nasmigrate.workflows.cutover.hooks import run_hook
+from nasmigrate.workflows.cutover.journal import Journal
+from nasmigrate.workflows.cutover.opening import PATIENCE, lost
+from nasmigrate.workflows.cutover.options import Options
+from nasmigrate.workflows.cutover.routing import Routing, after, route_back
+from nasmigrate.workflows.cutover.steps import Steps
+from nasmigrate.workflows.cutover.undo import take_over
+from nasmigrate.workflows.cutover.watchdog import start_watchdog
+from nasmigrate.workflows.outcome import finish
+from nasmigrate.workflows.proof import Proof
+from nasmigrate.workflows.rollback.home import HomeTransaction, home_transaction
+from nasmigrate.workflows.rollback.options import RollbackOptions
+from nasmigrate.workflows.rollback.preview import homecoming, recorded_run, refuse_unless_postgres_serves
+from nasmigrate.workflows.rollback.shape import LEFT_BEHIND, Drift, drift_since, leave_behind
+from nasmigrate.workflows.run import Run, running
+
+_SHOWN = 20
+
+
+def rollback(context: Context, source: Path, target: Target, options: RollbackOptions) -> Result:
+    """Bring everything home that Postgres took since the opening, and let SQLite serve again. Postgres is kept.
+
+    Args:
+        context: settings and reporter.
+        source: the fenced file.
+        target: the database that serves.
+        options: see RollbackOptions.
+
+    Raises:
+        WrongPhase: Postgres does not serve.
+        GateFailed: something cannot come home; Postgres serves as before.
+        RolledBack: it stopped; Postgres serves as before.
+        RollbackFailed, OpeningInDoubt: Postgres is closed and the rows are not home: `resume` goes on.
+    """
+    path = check_file(source)
+    ends = make_ends(context.config, path, target)
+    lock = nullcontext() if options.common.scratch else source_lock(path, "rollback")
+    with running(context, "rollback") as run, lock:
+        refuse_unless_postgres_serves(ends.standing())
+        journal = Journal(context.base, "rollback", run.directory.name)
+        return _rolled_back(run, Routing(context=context, ends=ends, options=options.common, journal=journal), options)
+
+
+def rollback_under_way(run: Run, routing: Routing) -> Result:
+    """Go on with a rollback that stopped after Postgres was closed."""
+    return _rolled_back(run, routing, RollbackOptions(leave_behind=True, common=routing.options))
+
+
+@dataclass(slots=True)
+class _Way:
+    """How far a rollback is. `closed`: Postgres may be closed, so that going back is not ours to do."""
+
+    closed: bool = False
+
+
+def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result:
+    ends, context, common = routing.ends, routing.context, options.common
+    steps = Steps(run, routing.journal, ROLLBACK, common.watcher)
+    config = context.config.cutover
+    way, proof = _Way(), Proof()
+    with _explained(way), ExitStack() as stack:
+        with steps("R0", str(ends.source)):
+            held, identity = _claimed(ends)
+            way.closed = held.state is State.DRAINING
+            watchdog = start_watchdog(run, common, stack)
+            target = stack.enter_context(ends.connected())
+            recorded, plan, ledger = recorded_run(target, ends)
+            drift = _shape(target, plan, recorded.catalogue or {}, options)
+            target.commit()
+            home = stack.enter_context(home_transaction(ends.source, identity, held.epoch, busy=ends.busy))
+            with mapped_errors(ends.source):
+                schema = inspect(home.connection)
+            these = homecoming(run, plan, schema)
+            touched: set[str] = set()
+            ledger, predicted = _passes(run, target, home, these, ledger, touched, config.max_lock)
+            if not common.scratch:
+                app = context.config.app
+                run_hook("maintenance_on", app.maintenance_on, context.base, app.command_timeout, common.runner)
+        locked = common.clock()
+        with steps("R1"):
+            _lock(target, plan, held, config.lock_wait)
+        with steps("R2"):
+            last = bring_home(target, home.connection, these, ledger)
+            touched.update(last.counts)
+            full_text = settle_home(target, home.connection, these, sorted(touched))
+            files = leave_behind(target, plan, drift, run.directory.root / LEFT_BEHIND) if drift.lines else ()
+        with steps("R3"):
+            watchdog.fencing()
+            _close(ends, target, held, common)
+            way.closed = True
+            steps.committed("R3")
+        with steps("R4"):
+            home.commit(patience=config.lock_wait, clock=common.clock, sleep=common.sleep)
+            unlocked = common.clock()
+            steps.committed("R4")
+            watchdog.decided()
+    with steps("R5"):
+        _finish(ends, held, routing, proof)
+    proof.gates.insert(
+        0,
+        Gate(
+            name="home",
+            status="pass",
+            detail=f"{sum(map(len, last.ledger.values()))} chunks of {len(plan.tables)} tables are equal in SQLite and"
+            f" Postgres; {len(touched)} tables had changed",
+            checked=len(plan.tables),
+        ),
+    )
+    proof.gates.insert(
+        1,
+        Gate(
+            name="lock",
+            status="pass",
+            detail=f"{unlocked - locked:.2f} s without writes ({predicted:.2f} s predicted)",
+            checked=1,
+            seconds=round(unlocked - locked, 3),
+        ),
+    )
+    for name in full_text.named:
+        context.reporter.note(f"the virtual table {name} was not rebuilt: it holds what it held at the cutover")
+    for file in files:
+        context.reporter.note(f"left behind: {file}")
+    return finish(
+        run,
+        source=str(ends.source),
+        target=ends.target.display,
+        plan=plan,
+        source_sha256=None,
+        proof=proof,
+        rates={
+            "lock_seconds": round(unlocked - locked, 3),
+            "lock_predicted_seconds": round(predicted, 3),
+        },
+        next_step={
+            "pass": "SQLite serves; Postgres is kept. nasmigrate cutover goes there again",
+            "inconclusive": "SQLite serves; see the gates above",
+        },
+    )
+
+
+@contextmanager
+def _explained(way: _Way) -> Iterator[None]:
+    """Say of every error which engine serves now."""
+    try:
+        yield
+    except ValuesOutsideCodec as error:
+        named = error.details.get("values")
+        values = named if isinstance(named, list) else []
+        raise GateFailed(
+            f"{error.message}; {_serves(way)}",
+            checks=[
+                f"{value['table']}.{value['column']} at {value['key']}: {value['value']}" for value in values[:_SHOWN]
+            ],
+            hint=error.hint,
+            details=error.details,
+        ) from error
+    except (SourceError, TargetError, TransferError, ExternalToolError) as error:
+        if way.closed:
+            raise RollbackFailed(
+                f"Postgres is closed, and the rows are not home yet: {error.message}",
+                hint="nasmigrate resume brings them home; nasmigrate abort lets Postgres serve again",
+                details={**error.details, "cause": error.code},
+            ) from error
+        raise RolledBack(
+            f"the rollback stopped, and Postgres serves as before: {error.message}",
+            hint=error.hint,
+            details={**error.details, "cause": error.code},
+        ) from error
+
+
+def _serves(way: _Way) -> str:
+    return "nobody writes: nasmigrate abort lets Postgres serve again" if way.closed else "Postgres serves as before"
+
+
+def _claimed(ends: Ends) -> tuple[Held, TargetIdentity]:
+    """Take the control row over, whichever of its two states a rollback may begin in."""
+    row = take_over(ends, (State.OPEN, State.DRAINING), "rollback")
+    identity = ends.standing().identity
+    if identity is None:
+        raise TargetError("Postgres does not answer any more", code="NM0804")
+    return Held(epoch=row.epoch, state=row.state), identity
+
+
+def _shape(target: psycopg.Connection, plan: Plan, recorded: dict[str, str], options: RollbackOptions) -> Drift:
+    drift = drift_since(target, plan, recorded)
+    if drift.broken or (drift.lines and not options.leave_behind):
+        raise GateFailed(
+            "Postgres has changed its shape since it was opened, and not all of it can come home; Postgres serves as"
+            " before",
+            checks=drift.lines,
+            hint="put these tables back as they were"
+            if drift.broken
+            else "rollback --leave-behind writes them to files",
+        )
+    return drift
+
+
+def _passes(
+    run: Run,
+    target: psycopg.Connection,
+    home: HomeTransaction,
+    these: Homecoming,
+    ledger: Ledger,
+    touched: set[str],
+    limit: float,
+) -> tuple[Ledger, float]:
+    """Bring rows while Postgres serves, until the rest is predicted to take less than `limit` seconds under lock.
+
+    Raises:
+        RolledBack: it stays longer than that.
+    """
+    predicted = float("inf")
+    for number in range(1, run.context.config.cutover.passes + 1):
+        began = time.perf_counter()
+        target.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        done: BroughtHome = bring_home(target, home.connection, these, ledger)
+        target.commit()
+        target.isolation_level = None
+        ledger, predicted = done.ledger, time.perf_counter() - began
+        touched.update(done.counts)
+        run.context.reporter.note(
+            f"pass {number}: {done.changed_rows:,} rows came home; the rest is predicted to take {predicted:.2f} s"
+        )
+        if predicted <= limit:
+            return ledger, predicted
+    raise RolledBack(
+        f"writes to Postgres would wait {predicted:.1f} s, more than the {limit:g} s allowed; Postgres serves on",
+        hint="raise cutover.max_lock in nasmigrate.toml, or stop the application first",
+    )
+
+
+def _lock(target: psycopg.Connection, plan: Plan, held: Held, wait: float) -> None:
+    """Hold the row, and lock every table against writes; waits for the writers that are under way."""
+    held.hold(target)
+    target.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{round(wait * 1000)}ms")))
+    if plan.tables:
+        names = sql.SQL(", ").join(table_name(table) for table in plan.tables)
+        target.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(names))
+
+
+def _close(ends: Ends, target: psycopg.Connection, held: Held, options: Options) -> None:
+    """Revoke, DRAINING, commit; a lost answer is looked up.
+
+    Raises:
+        TargetError: Postgres refused; it was not closed.
+        OpeningInDoubt: it does not answer, so it may be closed or not; no row is lost either way.
+    """
+    try:
+        with mapped_errors_of_postgres("closing Postgres"):
+            drain(target, held, ends.revoke)
+    except TargetError as error:
+        if not lost(error):
+            raise
+        if not _was_closed(ends, held, options, error):
+            raise
+    # A session may have a role of its own by SET ROLE; the application is to be restarted anyway.
+    with suppress(TargetError), ends.connected() as connection:
+        end_sessions(connection, ends.roles.application)
+        connection.commit()
+
+
+def _was_closed(ends: Ends, held: Held, options: Options, first: TargetError) -> bool:
+    """Whether the commit whose answer was lost has happened."""
+    until = options.clock() + PATIENCE
+    while True:
+        try:
+            with ends.connected() as connection:
+                row = read_control(connection, for_update=True)
+                connection.rollback()
+            return row is not None and row.epoch == held.epoch and row.state is State.DRAINING
+        except TargetError as error:
+            if not lost(error):
+                raise
+            if options.clock() >= until:
+                raise OpeningInDoubt(
+                    f"Postgres does not answer, so it is not known whether it was closed: {first.message}",
+                    hint="bring it back, then nasmigrate status; every row is still there",
+                ) from error
+            options.sleep(0.2)
+
+
+def _finish(ends: Ends, held: Held, routing: Routing, proof: Proof) -> None:
+    """SQLite serves whatever happens here, so failures are gates and nothing else."""
+    try:
+        with ends.connected() as connection:
+            close_target(connection, held.epoch, "rollback")
+        proof.add(Gate(name="closed", status="pass", detail="the control row is closed", checked=1))
+    except NasmigrateError as error:
+        detail = f"the control row is not closed yet ({error.message}): nasmigrate resume"
+        proof.add(Gate(name="closed", status="inconclusive", detail=detail))
+    if not routing.options.scratch:
+        proof.add(route_back(routing))
+        after(routing, "cron_resume", routing.config.app.cron_resume, [])

@@ -1,0 +1,174 @@
+"""`nasmigrate status`: where things stand, who may write, what to do next, and what is left to do one day."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from nasmigrate.core.context import Context
+from nasmigrate.core.envfile_edit import backup_path
+from nasmigrate.core.errors import ExitCode
+from nasmigrate.core.result import Gate
+from nasmigrate.core.rundir import STATE_FOLDER, list_runs
+from nasmigrate.core.status import ControlFacts, FenceFacts, Status
+from nasmigrate.core.target import Target
+from nasmigrate.sqlite.open import check_file
+from nasmigrate.workflows.authorities import Meaning, Standing
+from nasmigrate.workflows.cutover.ends import Ends, make_ends
+from nasmigrate.workflows.cutover.journal import read_journal
+from nasmigrate.workflows.cutover.options import hold_file
+
+_SAYS = {
+    Meaning.NOT_BEGUN: ("The target has seen no cutover. The application writes to SQLite.",),
+    Meaning.SQLITE_SERVES: (
+        "The application writes to SQLite. Postgres is closed to it; what it holds is not up to date.",
+    ),
+    Meaning.BETWEEN: (
+        "The source is fenced and Postgres is not open yet: nobody can write.",
+        "This is a matter of moments while a cutover runs. Otherwise its tool has died.",
+    ),
+    Meaning.POSTGRES_SERVES: ("The application writes to Postgres. The SQLite file is fenced: it can only be read.",),
+    Meaning.COMING_HOME: (
+        "A rollback has closed Postgres, and its rows are not all home yet: nobody can write.",
+        "Nothing is lost: the rows are in Postgres until they are committed in SQLite.",
+    ),
+    Meaning.HOME: ("A rollback has brought everything home. The application writes to SQLite.",),
+    Meaning.FENCE_LOST: (
+        "ALARM: Postgres serves, but the SQLite file has lost its fence: it was replaced or restored.",
+        "Whoever still writes to that file writes rows that Postgres does not get. Stop it first.",
+    ),
+    Meaning.FOREIGN_FENCE: ("The source is fenced for another Postgres database than this target: nobody can write.",),
+    Meaning.IN_DOUBT: (
+        "The source is fenced and Postgres cannot be reached: if it was opened, it is what serves.",
+        "Until it answers, nobody can say which of the two, and nobody writes.",
+    ),
+    Meaning.UNKNOWN: ("The source is not fenced, so SQLite takes writes. Postgres cannot be reached.",),
+}
+_NEXT = {
+    Meaning.NOT_BEGUN: "nasmigrate rehearse, then nasmigrate cutover",
+    Meaning.SQLITE_SERVES: "nasmigrate cutover",
+    Meaning.BETWEEN: "nasmigrate resume (SQLite serves again), or nasmigrate resume --forward (Postgres serves)",
+    Meaning.POSTGRES_SERVES: "nothing now; nasmigrate rollback goes back, nasmigrate finalize ends that possibility",
+    Meaning.COMING_HOME: "nasmigrate resume (brings the rows home), or nasmigrate abort (Postgres serves again)",
+    Meaning.HOME: "nasmigrate resume (closes the control row, routes the application back)",
+    Meaning.FENCE_LOST: "stop whatever writes to the SQLite file, then put the fenced file back in its place",
+    Meaning.FOREIGN_FENCE: "name the other target with --target; for a restored clone of it nasmigrate resume --adopt",
+    Meaning.IN_DOUBT: "bring Postgres back, then nasmigrate resume; or else nasmigrate resume --postgres-is-gone",
+    Meaning.UNKNOWN: "bring Postgres back, then nasmigrate status",
+}
+_CODES = {
+    Meaning.BETWEEN: ExitCode.INCONCLUSIVE,
+    Meaning.COMING_HOME: ExitCode.INCONCLUSIVE,
+    Meaning.IN_DOUBT: ExitCode.INCONCLUSIVE,
+    Meaning.UNKNOWN: ExitCode.INCONCLUSIVE,
+    Meaning.FENCE_LOST: ExitCode.STATE,
+    Meaning.FOREIGN_FENCE: ExitCode.STATE,
+}
+
+
+def status(context: Context, source: Path, target: Target) -> Status:
+    """Read both authorities and say where things stand. Nothing is changed.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    ends = make_ends(context.config, check_file(source), target)
+    return described(context, ends, ends.standing(), "status")
+
+
+def described(
+    context: Context,
+    ends: Ends,
+    standing: Standing,
+    command: str,
+    *,
+    did: Sequence[str] = (),
+    gates: Sequence[Gate] = (),
+    exit_code: int | None = None,
+) -> Status:
+    """A standing in words, with what a command did to it."""
+    control, fence, meaning = standing.control, standing.fence, standing.meaning
+    finalized = control is not None and control.finalized and meaning is Meaning.POSTGRES_SERVES
+    return Status(
+        command=command,
+        source=str(ends.source),
+        target=ends.target.display,
+        meaning=str(meaning),
+        writer=standing.writer,
+        says=(*_SAYS[meaning], *_under_way(context, standing)),
+        did=tuple(did),
+        left=tuple(_left(context, standing)),
+        next_step="nothing: the cutover is final" if finalized else _NEXT[meaning],
+        exit_code=int(_CODES.get(meaning, ExitCode.OK)) if exit_code is None else exit_code,
+        control=None
+        if control is None
+        else ControlFacts(
+            run_id=control.run_id,
+            epoch=control.epoch,
+            state=str(control.state),
+            changed_at=control.changed_at,
+            opened_at=control.opened_at,
+            command=control.command,
+            host=control.host,
+            pid=control.pid,
+            finalized=control.finalized,
+        ),
+        fence=None
+        if fence is None
+        else FenceFacts(
+            run_id=fence.run_id,
+            system_identifier=fence.system_identifier,
+            database_oid=fence.database_oid,
+            epoch=fence.epoch,
+            made_at=fence.made_at,
+        ),
+        unreachable=standing.unreachable,
+        gates=tuple(gates),
+    )
+
+
+def _under_way(context: Context, standing: Standing) -> Iterator[str]:
+    """What a run is doing now, as far as the journal and this machine know; a hint, no authority."""
+    control = standing.control
+    alive = control is not None and control.host == platform.node() and _is_ours(control.pid)
+    entries, damaged = read_journal(context.base)
+    last = entries[-1] if entries else None
+    if control is not None and alive and last is not None and last.kind == "begin":
+        yield f"{last.command} (process {control.pid}) is in phase {last.phase} since {last.time[:19]} UTC."
+    if hold_file(context.base).exists():
+        yield f"The freeze is postponed while {hold_file(context.base)} is there."
+    if damaged:
+        yield f"{damaged} lines of the journal cannot be read; nothing depends on them."
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether the process is there and looks like this tool (proc_pid_cmdline(5))."""
+    try:
+        return b"nasmigrate" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _left(context: Context, standing: Standing) -> Iterator[str]:
+    app = context.config.app
+    if standing.meaning is Meaning.POSTGRES_SERVES and standing.control is not None:
+        if not standing.control.finalized:
+            yield "when you are sure (a week is usual): nasmigrate finalize"
+        if app.cron_pause:
+            yield f"jobs were paused by `{app.cron_pause}`: let them start the new backend only, then enable them"
+        if app.env_file is not None and backup_path(context.base / app.env_file).exists():
+            yield f"{backup_path(context.base / app.env_file)} keeps the settings from before, with their secrets"
+    held = sum(_size(run.root) for run in list_runs(context.base))
+    if held:
+        yield f"{held:,} bytes are held by runs below {context.base / STATE_FOLDER / 'runs'}"
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    with suppress(OSError):
+        for entry in folder.rglob("*"):
+            if entry.is_file() and not entry.is_symlink():
+                total += entry.stat().st_size
+    return total
