@@ -67,7 +67,7 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
             server_version=loaded.server_version,
             engine=loaded.engine,
             next_step={
-                "pass": "nasmigrate cutover, while the application runs; or stop it, then nasmigrate copy SOURCE TARGET",
+                "pass": "nasmigrate cutover, while the application runs; or stop it first, then nasmigrate copy",
                 "fail": "nasmigrate report",
                 "inconclusive": "nasmigrate report",
             },
