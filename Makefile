@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SAMPLE := .nasmigrate/sample/marketplace.db
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test unit lint types layers check package docs soak bench clean distclean
+.PHONY: help rehearse test unit lint types layers check stack package docs soak bench clean distclean
 
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -33,10 +33,13 @@ rehearse: $(VENV)/.run ## rehearse the sample marketplace on an embedded Postgre
 	@$(BIN)/python data_samples/generate.py $(SAMPLE) --scale small --force > /dev/null
 	@$(BIN)/nasmigrate rehearse $(SAMPLE)
 
-test: $(VENV)/.test lint types layers unit package ## install what the tests need and run them all
+test: $(VENV)/.test lint types layers unit stack package ## install what the tests need and run them all
 
 unit: $(VENV)/.test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --ignore=tests/stack
+
+stack: $(VENV)/.test   ## the container stack on real servers; sets up an engine and the images where absent
+	@tests/support/images/engine $(BIN)/python -m pytest tests/stack
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from nasmigrate.core.config import (
     settings,
     variable_name,
 )
+from nasmigrate.core.config_edit import fill_in
 from nasmigrate.core.errors import ConfigError, ExitCode
 
 FULL = """
@@ -92,6 +93,11 @@ after_open = "true"
 after_route = "true"
 after_rollback = "true"
 hook_timeout = 5
+[stack]
+directory = "containers"
+project = "shop"
+services = ["postgres", "redis"]
+timeout = 60
 """
 
 
@@ -127,6 +133,7 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert (config.killbill.workers, config.killbill.timeout) == (2, 10.0)
     assert config.app.env == ("DATABASE_URL=env:APP_DSN",)
     assert (config.cutover.max_freeze, config.cutover.passes) == (1.5, 4)
+    assert config.stack.services == ("postgres", "redis")
     assert set(loaded.origins.values()) == {"nasmigrate.toml"}
     assert loaded.resolve("data/app.db") == tmp_path / "data" / "app.db"
     assert loaded.resolve("/data/app.db") == Path("/data/app.db")
@@ -361,3 +368,19 @@ def test_settings_lists_every_key_once(tmp_path: Path) -> None:
     rows = dict(settings(load_config(tmp_path, environ={}).config))
     assert set(setting_keys()) <= set(rows)
     assert rows['columns."orders.total".type'] == "text"
+
+
+def test_fill_in_writes_only_what_is_not_there(tmp_path: Path) -> None:
+    file = write(tmp_path, "# mine\n[target]\n# dsn below\ndsn = 'env:DSN'\n", 0o600)
+    assert fill_in(file, {"target.dsn": "other", "target.password_file": "p", "source.path": "a.db"}) == (
+        "target.password_file",
+        "source.path",
+    )
+    loaded = load_config(tmp_path, environ={})
+    assert (loaded.config.target.dsn, loaded.config.source.path) == ("env:DSN", "a.db")
+    assert "# dsn below" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_service_that_there_is_not(tmp_path: Path) -> None:
+    assert "services" in problem(tmp_path, "[stack]\nservices = ['mysql']\n").message

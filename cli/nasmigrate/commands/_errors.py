@@ -34,7 +34,7 @@ def failed(app: App, error: Exception) -> int:
         details = {}
     if app.debug:
         click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
-    _say(app, code, message, hint, _checks(error), log)
+    _say(app, code, message, hint, _checks(error), log, getattr(error, "lines", ()))
     _document(app, code, message, hint, details, exit_code)
     return exit_code
 
@@ -66,11 +66,21 @@ def interrupted(app: App) -> int:
     return int(ExitCode.INTERRUPTED)
 
 
-def _say(app: App, code: str, message: str, hint: str | None, checks: tuple[str, ...], log: Path | None) -> None:
+def _say(
+    app: App,
+    code: str,
+    message: str,
+    hint: str | None,
+    checks: tuple[str, ...],
+    log: Path | None,
+    lines: tuple[str, ...] = (),
+) -> None:
     label = click.style(f"error[{code}]:", fg="red", bold=True)
     click.echo(f"{label} {_safe(message)}", err=True, color=app.color)
     for check in checks:
         click.echo(f"  - {_safe(check)}", err=True)
+    for line in lines:
+        click.echo(f"  | {_safe(line)}", err=True)
     if hint:
         click.echo(f"{click.style('hint:', fg='cyan')} {_safe(hint)}", err=True, color=app.color)
     if log is not None:

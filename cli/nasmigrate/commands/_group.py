@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "demo": "Show a cutover and a rollback under a live writer.",
     "finalize": "End the time in which a rollback is possible.",
     "lint-app": "Look through an application's source for what Postgres will not take.",
+    "stack": "Run Postgres, Redis, Kill Bill and the marketplace in containers.",
     "seed": "Put the application's people into Kill Bill.",
     "report": "Show the result of a run again.",
     "runs": "List past runs and show what they left.",

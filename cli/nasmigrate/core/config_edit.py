@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nasmigrate.core.errors import ConfigError
@@ -58,3 +58,31 @@ def append_accepts(file: Path, accepts: Sequence[str]) -> tuple[str, ...]:
         accept.multiline(True)
     write_atomic(file, tomlkit.dumps(document).encode("utf-8"), mode)
     return added
+
+
+def fill_in(file: Path, values: Mapping[str, str]) -> tuple[str, ...]:
+    """Write settings, by dotted key, that the file does not hold; those it holds stay. Returns the keys written.
+
+    Raises:
+        ConfigError: the file is not valid TOML, or a section is of another shape.
+    """
+    import tomlkit
+    from tomlkit.exceptions import ParseError
+    from tomlkit.items import Table
+
+    try:
+        document = tomlkit.parse(file.read_text(encoding="utf-8"))
+    except ParseError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}", code="NM0503") from error
+    written = []
+    for key, value in values.items():
+        name, _, setting = key.partition(".")
+        section = document.setdefault(name, tomlkit.table())
+        if not isinstance(section, Table):
+            raise ConfigError(f"{file}: {name} is not a table; write [{name}]", code="NM0505")
+        if setting not in section:
+            section[setting] = value
+            written.append(key)
+    if written:
+        write_atomic(file, tomlkit.dumps(document).encode("utf-8"), stat.S_IMODE(file.stat().st_mode))
+    return tuple(written)

@@ -175,6 +175,30 @@ class KillbillSection(Section):
     timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds to wait for an answer.")
 
 
+SERVICES = ("postgres", "redis", "killbill", "marketplace_web")
+"""What `stack up` can start, in that order."""
+
+
+class StackSection(Section):
+    """`[stack]`: the containers."""
+
+    directory: str = Field(default="stack", min_length=1, description="Folder of compose.yaml, .env and the secrets.")
+    project: str = Field(
+        default="nasmigrate", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Compose's name of the stack."
+    )
+    services: Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type=str | list[str])] = Field(
+        default=SERVICES, description="What to run; leave marketplace_web out if it runs on the host."
+    )
+    timeout: float = Field(default=300.0, gt=0, le=3600, description="Seconds until a service must be healthy.")
+
+    @model_validator(mode="after")
+    def _check(self) -> StackSection:
+        for name in self.services:
+            if name not in SERVICES:
+                raise ValueError(f"services: {name!r} is none of {', '.join(SERVICES)}")
+        return self
+
+
 class Config(Section):
     """All settings of one project."""
 
@@ -189,3 +213,4 @@ class Config(Section):
     killbill: KillbillSection = KillbillSection()
     app: AppSection = AppSection()
     cutover: CutoverSection = CutoverSection()
+    stack: StackSection = StackSection()

@@ -17,7 +17,8 @@ NasmigrateError                         code
 ├─ TransferError                         9   moving rows
 │   └─ CopyFailed
 ├─ ExternalToolError                    10   a program we started
-│   └─ ToolMissing, ToolFailed, ToolLied, ToolUnfit, KillBillError
+│   ├─ ToolMissing, ToolFailed, ToolLied, ToolUnfit, KillBillError
+│   └─ StackError                             the containers
 ├─ StateError                           11   runs, locks, resume
 │   └─ WrongPhase, RunLocked, ResumeMismatch, NotRehearsed, TakenOver, FenceLost
 ├─ GateFailed                            3   a gate failed in the middle of a cutover or rollback
@@ -328,6 +329,27 @@ class KillBillError(ExternalToolError):
         facts = {"status": status, "excerpt": excerpt} if status is not None else {}
         super().__init__(message, hint=hint, details={**(details or {}), **facts}, code=code)
         self.status = status
+
+
+class StackError(ExternalToolError):
+    """The container stack did not come up, or is not what it must be; the hint says what to do.
+
+    `lines` are the last ones the container wrote.
+    """
+
+    code = "NM1011"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        lines: Sequence[str] = (),
+        hint: str | None = None,
+        details: Mapping[str, object] | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details={**(details or {}), "lines": list(lines)}, code=code)
+        self.lines = tuple(lines)
 
 
 class StateError(NasmigrateError):

@@ -1,0 +1,112 @@
+"""Waiting until services are healthy, by asking the engine: `up --wait` may succeed at its time-out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nasmigrate.core.errors import StackError
+from nasmigrate.stack.advice import explain
+from nasmigrate.stack.containers import Container
+
+POLL = 1.0
+"""Seconds between two looks."""
+GIVE_UP_RESTARTS = 3
+LOG_LINES = 12
+
+
+class Watch(Protocol):
+    """Is shown the containers at every look; draws a table, writes a line, or does nothing."""
+
+    def look(self, containers: Sequence[Container], *, waiting_for: Collection[str], elapsed: float) -> None:
+        """The containers as they are now, `elapsed` seconds after the wait began."""
+
+
+class Unwatched:
+    """A watch that shows nothing."""
+
+    def look(self, containers: Sequence[Container], *, waiting_for: Collection[str], elapsed: float) -> None:
+        """Ignore."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time from outside, so that a test need not wait."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def wait_until_ready(
+    services: Collection[str],
+    *,
+    read: Callable[[], Sequence[Container]],
+    log: Callable[[Container], Sequence[str]],
+    timeout: float,
+    watch: Watch,
+    clock: Clock,
+) -> tuple[Container, ...]:
+    """Look every second until every service is running and healthy; returns the last look.
+
+    Args:
+        services: who is waited for.
+        read: gives the project's containers as they are.
+        log: gives the last lines of a container's log.
+        timeout: seconds until the wait is given up.
+        watch: is shown every look.
+        clock: the time.
+
+    Raises:
+        StackError: a service ended, keeps restarting, is unhealthy, or the time is up. Carries its last lines.
+    """
+    begun = clock.now()
+    while True:
+        containers = tuple(read())
+        elapsed = clock.now() - begun
+        watch.look(containers, waiting_for=services, elapsed=elapsed)
+        found = {each.service: each for each in containers}
+        for service in services:
+            trouble = _trouble(found.get(service))
+            if trouble:
+                raise failure(service, found.get(service), trouble, log)
+        waiting = [service for service in services if not found[service].ready]
+        if not waiting:
+            return containers
+        if elapsed > timeout:
+            slow = waiting[0]
+            raise failure(slow, found[slow], f"not healthy after {timeout:.0f} s", log)
+        clock.sleep(POLL)
+
+
+def failure(
+    service: str, container: Container | None, trouble: str, log: Callable[[Container], Sequence[str]]
+) -> StackError:
+    """The error for a service in trouble: the last lines of its log, and what to do where that is known."""
+    lines = log(container) if container else ()
+    said = "\n".join([container.error if container else "", *lines])
+    advice = explain(said, out_of_memory=bool(container and container.out_of_memory))
+    reason = f": {advice.problem}" if advice else ""
+    return StackError(
+        f"{service}: {trouble}{reason}",
+        hint=advice.fix if advice else f"nasmigrate stack logs {service}",
+        lines=lines[-LOG_LINES:],
+        details={"service": service},
+        code="NM1015",
+    )
+
+
+def _trouble(container: Container | None) -> str | None:
+    """Why waiting on is pointless, or None."""
+    if container is None:
+        return "has no container"
+    if container.state == "restarting" or container.restarts:
+        if container.restarts >= GIVE_UP_RESTARTS and not container.ready:
+            return f"ended {container.restarts} times (exit code {container.exit_code})"
+        return None
+    if container.state in ("exited", "dead", "removing"):
+        return f"ended (exit code {container.exit_code})"
+    if container.state == "paused":
+        return "is paused (docker unpause)"
+    return "is unhealthy" if container.health == "unhealthy" else None

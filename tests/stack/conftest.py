@@ -1,0 +1,16 @@
+"""One whole stack for all tests of this folder, brought up and taken down through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.stack import Stack, new_stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Postgres, Redis, Kill Bill and the marketplace, healthy."""
+    with new_stack(tmp_path_factory.mktemp("whole")) as made:
+        made.must("stack", "up")
+        yield made
