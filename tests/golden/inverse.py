@@ -36,6 +36,17 @@ def _numeric(raw: bytes, parameters: Parameters) -> Stored:
     return ("integer", int(number)) if scale == 0 and _is_int8(int(number)) else ("real", float(number))
 
 
+def _decimal(raw: bytes, parameters: Parameters) -> Stored:
+    count, weight, sign, _ = struct.unpack_from(">HhHH", raw)
+    whole = 0
+    for group in struct.unpack_from(f">{count}H", raw, 8):
+        whole = whole * 10_000 + group
+    number = Decimal(f"{'-' if sign else ''}{whole}e{4 * (weight - count + 1)}")
+    if not parameters.get("real") and number == int(number) and _is_int8(int(number)):
+        return "integer", int(number)
+    return "real", float(number)
+
+
 def _text(raw: bytes, parameters: Parameters) -> Stored:
     if parameters.get("numbers"):
         if _INTEGER.fullmatch(raw) and _is_int8(int(raw)):
@@ -56,13 +67,17 @@ def _temporal(codec: str, raw: bytes, parameters: Parameters) -> Stored:
 def decoded(codec: str, parameters: Parameters, raw: bytes) -> Stored:
     """The stored value that a send form stands for, unless an original says otherwise."""
     match codec:
-        case "bigint" | "boolean":
+        case "bigint" | "integer" | "smallint" | "boolean":
             return "integer", int.from_bytes(raw, "big", signed=True)
         case "double":
             return _double(raw, parameters)
         case "numeric":
             return _numeric(raw, parameters)
-        case "text" | "json":
+        case "decimal":
+            return _decimal(raw, parameters)
+        case "char" | "enum":
+            return "text", raw
+        case "text" | "json" | "varchar":
             return _text(raw, parameters)
         case "jsonb":
             return _text(raw[1:], parameters)

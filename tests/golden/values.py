@@ -109,6 +109,26 @@ def _bigint(value: Stored, parameters: Parameters) -> bytes:
     return struct.pack(">q", value[1])
 
 
+def _few_bytes(format: str) -> Callable[[Stored, Parameters], bytes]:
+    def sent(value: Stored, parameters: Parameters) -> bytes:
+        require(value[0] == "integer")
+        try:
+            return struct.pack(format, value[1])
+        except struct.error:
+            raise Refused from None
+
+    return sent
+
+
+def _decimal(value: Stored, parameters: Parameters) -> bytes:
+    written = re.sub(r"\.0(?=$|e)", "", shortest(value))
+    require("inf" not in written)
+    number, places = Decimal(written), parameters["scale"]
+    digits = abs(number).scaleb(places)
+    require(digits == int(digits) and len(str(int(digits))) <= parameters["precision"])
+    return numeric(Decimal((int(number < 0), tuple(map(int, str(int(digits)))), -places)))
+
+
 def _boolean(value: Stored, parameters: Parameters) -> bytes:
     require(value in (("integer", 0), ("integer", 1)))
     return bytes([value[1]])
@@ -126,6 +146,22 @@ def _text(value: Stored, parameters: Parameters) -> bytes:
     if value[0] in ("integer", "real"):
         return shortest(value).encode()
     require("\x00" not in text_of(value))
+    return bytes(value[1])
+
+
+def _varchar(value: Stored, parameters: Parameters) -> bytes:
+    raw = _text(value, parameters)
+    require(not parameters["length"] or len(raw.decode()) <= parameters["length"])
+    return raw
+
+
+def _char(value: Stored, parameters: Parameters) -> bytes:
+    require("\x00" not in text_of(value) and len(text_of(value)) == parameters["length"])
+    return bytes(value[1])
+
+
+def _enum(value: Stored, parameters: Parameters) -> bytes:
+    require(text_of(value) in json.loads(parameters["labels"]))
     return bytes(value[1])
 
 
@@ -252,6 +288,12 @@ def _temporal(pack: Callable[[int, int], bytes]) -> Callable[[Stored, Parameters
 
 _SEND: dict[str, Callable[[Stored, Parameters], bytes]] = {
     "bigint": _bigint,
+    "integer": _few_bytes(">i"),
+    "smallint": _few_bytes(">h"),
+    "decimal": _decimal,
+    "varchar": _varchar,
+    "char": _char,
+    "enum": _enum,
     "boolean": _boolean,
     "double": _double,
     "numeric": _numeric,

@@ -23,6 +23,8 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 @pytest.fixture(scope="module")
 def connection(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
     with fresh_database(server.dsn) as dsn, psycopg.connect(dsn) as connected:
+        connected.execute("CREATE TYPE mood AS ENUM ('good', 'so so', 'größer')")
+        connected.commit()
         yield connected
 
 

@@ -130,6 +130,7 @@ def settings(config: Config) -> list[tuple[str, object]]:
         rows += [(f'columns."{name}".{leaf}', value) for leaf, value in column.items()]
     for section in ("tables", "columns", "indexes"):
         rows += [(f"names.{section}.{toml_string(name)}", value) for name, value in dump["names"][section].items()]
+    rows += [(f"existing.seeds.{toml_string(name)}", value) for name, value in dump["existing"]["seeds"].items()]
     return rows
 
 

@@ -123,6 +123,18 @@ class NamesSection(Section):
     indexes: dict[str, str] = Field(default_factory=dict, description="Indexes: name = name in Postgres.")
 
 
+SeedPolicy = Literal["refuse", "replace", "keep-if-equal"]
+
+
+class ExistingSection(Section):
+    """`[existing]`: how `copy --into-existing` treats what it finds in the target."""
+
+    seeds: dict[str, SeedPolicy] = Field(
+        default_factory=dict,
+        description="Tables that hold rows already: refuse, replace them, or keep-if-equal to the source's.",
+    )
+
+
 class TransferSection(Section):
     """`[transfer]`: the engine, bounds of a chunk, and connections."""
 
@@ -208,6 +220,7 @@ class Config(Section):
     plan: PlanSection = PlanSection()
     columns: dict[str, ColumnSection] = Field(default_factory=dict)
     names: NamesSection = NamesSection()
+    existing: ExistingSection = ExistingSection()
     transfer: TransferSection = TransferSection()
     rehearse: RehearseSection = RehearseSection()
     killbill: KillbillSection = KillbillSection()

@@ -4,7 +4,7 @@ NasmigrateError                         code
 ├─ UsageProblem                          2   a bad combination found after parsing
 ├─ ConfigError                           5   file, environment or value
 ├─ PreflightError                        6   anything found before the first write
-│   └─ TargetNotEmpty, RuleRefused, ValueTooLarge, OperatorNotAllowed
+│   └─ TargetNotEmpty, RuleRefused, ValueTooLarge, OperatorNotAllowed, TargetMismatch
 ├─ SchemaError                           6   the schema cannot be carried as asked
 │   ├─ UnmappableColumn
 │   ├─ IdentifierClash
@@ -163,6 +163,12 @@ class TableTooWide(PreflightError):
     """A table has more columns, or wider rows, than a table of Postgres can have."""
 
     code = "NM0606"
+
+
+class TargetMismatch(PreflightError):
+    """The tables that stand in the target do not take the source's rows as they are; nothing was touched."""
+
+    code = "NM0607"
 
 
 class SchemaError(NasmigrateError):

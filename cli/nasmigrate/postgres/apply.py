@@ -44,7 +44,7 @@ def apply_changes(connection: psycopg.Connection, plan: Plan, changes: Sequence[
         TransferError: the server counted other rows than planned (a trigger or a rule moved rows, or another session
             changed the target), or a row has no parent. The transaction must be rolled back.
     """
-    before = _moved(connection)
+    before = moved_rows(connection)
     there = plan.in_target_names()
     tables = {ours.name: theirs for ours, theirs in zip(plan.tables, there.tables, strict=True)}
     parts = [(tables[change.table], change) for change in changes]
@@ -54,7 +54,7 @@ def apply_changes(connection: psycopg.Connection, plan: Plan, changes: Sequence[
         for table, change in parts:
             _insert(connection, table, change.updated)
             _insert(connection, table, change.inserted)
-        _check_counts(before, _moved(connection), parts)
+        _check_counts(before, moved_rows(connection), parts)
         silence.check(parts)
     return {change.table: change.counts for change in changes}
 
@@ -126,7 +126,7 @@ def _refusals(table: PlanTable) -> Iterator[None]:
 # -- counting ------------------------------------------------------------------------------------------------------
 
 
-def _moved(connection: psycopg.Connection) -> _Moved:
+def moved_rows(connection: psycopg.Connection) -> _Moved:
     """What this transaction moved so far, by the server's own counters; temporary tables and our own left out."""
     rows = connection.execute(
         "SELECT schemaname, relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables"

@@ -56,7 +56,8 @@ def order_by(table: PlanTable, alias: str | None = None) -> sql.Composed:
     for index in table.key_indices:
         column = table.columns[index]
         name = sql.Identifier(alias, column.target) if alias else sql.Identifier(column.target)
-        terms.append(sql.SQL('{} COLLATE "C"').format(name) if column.pg_type == "text" else sql.SQL("{}").format(name))
+        is_text = column.pg_type.startswith(("text", "character"))
+        terms.append(sql.SQL('{} COLLATE "C"').format(name) if is_text else sql.SQL("{}").format(name))
     return sql.SQL(", ").join(terms)
 
 

@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import psycopg
 from psycopg import sql
 
 from nasmigrate.core.result import Difference
 from nasmigrate.postgres.digests import table_name
-from nasmigrate.schema.plan import Plan, PlanTable
+from nasmigrate.schema.plan import Plan, PlanColumn, PlanTable
 
 MAX_BIGINT = 2**63 - 1
 
 
-def _sequence(connection: psycopg.Connection, table: PlanTable) -> str | None:
-    """The identity's sequence as a qualified name, None when there is none."""
-    identity = table.identity
-    assert identity is not None  # noqa: S101 - callers ask for tables with an identity only
-    row = connection.execute(
-        "SELECT pg_get_serial_sequence(%s, %s)",
-        (table_name(table).as_string(connection), identity.target),
-    ).fetchone()
+_BY_DEFAULT = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(s.relname)
+FROM pg_attrdef d
+JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_class'::regclass
+JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+JOIN pg_namespace n ON n.oid = s.relnamespace
+WHERE d.adrelid = %s::regclass AND a.attname = %s
+"""
+"""A sequence that nobody owns, but from which a default takes its numbers."""
+
+
+def _numbered(plan: Plan) -> Iterator[tuple[PlanTable, PlanColumn]]:
+    """The columns whose rows a sequence numbers; a schema made by others may have several in a table."""
+    for table in plan.tables:
+        for column in table.columns:
+            if column.identity:
+                yield table, column
+
+
+def _sequence(connection: psycopg.Connection, table: PlanTable, column: PlanColumn) -> str | None:
+    """The column's sequence as a qualified name, None when there is none."""
+    place = table_name(table).as_string(connection), column.target
+    row = connection.execute("SELECT pg_get_serial_sequence(%s, %s)", place).fetchone()
+    if row is None or row[0] is None:
+        row = connection.execute(_BY_DEFAULT, place).fetchone()
     return row[0] if row else None
 
 
-def _max_key(connection: psycopg.Connection, table: PlanTable) -> int | None:
-    identity = table.identity
-    assert identity is not None  # noqa: S101 - as above
+def _highest(
+    connection: psycopg.Connection, table: PlanTable, column: PlanColumn, high_water: Mapping[str, int]
+) -> int:
+    """The highest number that was ever used, 0 when none was."""
     row = connection.execute(
-        sql.SQL("SELECT max({}) FROM ONLY {}").format(sql.Identifier(identity.target), table_name(table))
+        sql.SQL("SELECT max({}) FROM ONLY {}").format(sql.Identifier(column.target), table_name(table))
     ).fetchone()
-    return row[0] if row else None
+    return max((row[0] if row else None) or 0, high_water.get(table.name, 0))
 
 
 def set_sequences(connection: psycopg.Connection, plan: Plan, high_water: Mapping[str, int]) -> None:
-    """Set each identity sequence so that the next value is above max(key) and above `sqlite_sequence`.
+    """Set each sequence so that the next value is above max(key) and above `sqlite_sequence`.
 
     Args:
         connection: where.
-        plan: which tables have an identity.
+        plan: which columns are numbered.
         high_water: table -> `sqlite_sequence.seq`; ids up to it were used once and must not return.
     """
-    for table in plan.tables:
-        if table.identity is None:
-            continue
-        sequence = _sequence(connection, table)
-        used = max(_max_key(connection, table) or 0, high_water.get(table.name, 0))
+    for table, column in _numbered(plan):
+        sequence = _sequence(connection, table, column)
         if sequence is None:
             continue
+        used = _highest(connection, table, column, high_water)
         if used < 1:
             connection.execute("SELECT setval(%s::regclass, 1, false)", (sequence,))
         else:
@@ -59,7 +76,7 @@ def sequence_values(connection: psycopg.Connection, plan: Plan) -> dict[str, int
     """Table -> the last number its identity sequence gave out, 0 when none; tables without a sequence are left out."""
     found = {}
     for table in plan.tables:
-        sequence = _sequence(connection, table) if table.identity is not None else None
+        sequence = _sequence(connection, table, table.identity) if table.identity is not None else None
         if sequence is not None:
             found[table.name] = _next_value(connection, sequence) - 1
     return found
@@ -71,36 +88,16 @@ def check_sequences(
     """Sequences whose next value would collide with a used key, and how many were looked at."""
     differences = []
     checked = 0
-    for table in plan.tables:
-        if table.identity is None:
-            continue
+    for table, column in _numbered(plan):
         checked += 1
-        sequence = _sequence(connection, table)
+        sequence = _sequence(connection, table, column)
         if sequence is None:
-            differences.append(
-                Difference(
-                    kind="sequence",
-                    table=table.name,
-                    column=table.identity.name,
-                    source="an identity column",
-                    target="no sequence",
-                    found_by="sequences",
-                )
-            )
+            differences.append(_difference(table, column, "a numbered column", "no sequence"))
             continue
         following = _next_value(connection, sequence)
-        used = max(_max_key(connection, table) or 0, high_water.get(table.name, 0))
+        used = _highest(connection, table, column, high_water)
         if following <= used and used < MAX_BIGINT:
-            differences.append(
-                Difference(
-                    kind="sequence",
-                    table=table.name,
-                    column=table.identity.name,
-                    source=f"next value above {used}",
-                    target=f"next value is {following}",
-                    found_by="sequences",
-                )
-            )
+            differences.append(_difference(table, column, f"next value above {used}", f"next value is {following}"))
     return differences, checked
 
 
@@ -113,6 +110,12 @@ def _next_value(connection: psycopg.Connection, sequence: str) -> int:
         )
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _difference(table: PlanTable, column: PlanColumn, source: str, target: str) -> Difference:
+    return Difference(
+        kind="sequence", table=table.name, column=column.name, source=source, target=target, found_by="sequences"
+    )
 
 
 def _parts(connection: psycopg.Connection, sequence: str) -> tuple[str, str]:

@@ -161,6 +161,17 @@ _LAYERS = (
 )
 
 
+def history_tables(schema: SourceSchema) -> dict[str, str]:
+    """Table in which a library records its own migrations -> the library's name."""
+    tables = {table.name: table for table in schema.tables}
+    return {
+        name: layer.name
+        for layer in _LAYERS
+        for name, columns in layer.history.items()
+        if name in tables and _is_history(tables[name], columns)
+    }
+
+
 def _is_history(table: Table, columns: frozenset[str]) -> bool:
     return columns <= {column.name for column in table.columns}
 
@@ -170,12 +181,10 @@ def recognise(schema: SourceSchema, profiles: Mapping[str, TableProfile]) -> tup
 
     A table that only bears such a name, with other columns, is data and says nothing.
     """
-    tables = {table.name: table for table in schema.tables}
+    tables = history_tables(schema)
     found = []
     for layer in _LAYERS:
-        history = tuple(
-            name for name, columns in layer.history.items() if name in tables and _is_history(tables[name], columns)
-        )
+        history = tuple(name for name, owner in tables.items() if owner == layer.name)
         if not history:
             continue
         proposals = []

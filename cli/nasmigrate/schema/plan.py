@@ -241,13 +241,14 @@ class TableEvidence(Document):
 class Plan(Document):
     """The whole plan.
 
-    `excluded` are tables of the source that the configuration leaves out. `hash` is over everything but `evidence`,
-    `findings`, `source` and `created_at`.
+    `existing` says that rows go into tables that others made: no object is ours. `excluded` are tables of the source
+    that the configuration leaves out. `hash` is over everything but `evidence`, `findings`, `source` and `created_at`.
     """
 
     format_version: int = PLAN_VERSION
     hash: str = ""
     encoding: str
+    existing: bool = False
     tables: tuple[PlanTable, ...]
     views: tuple[PlanView, ...] = ()
     not_carried: tuple[str, ...] = ()
@@ -290,6 +291,7 @@ class Plan(Document):
         content = {
             "version": self.format_version,
             "encoding": self.encoding,
+            "existing": self.existing,
             "tables": [table.model_dump(mode="json") for table in self.tables],
             "views": [view.model_dump(mode="json") for view in self.views],
             "not_carried": sorted(self.not_carried),

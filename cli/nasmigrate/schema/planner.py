@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nasmigrate.core.errors import RuleRefused
 from nasmigrate.schema.model import Table
-from nasmigrate.schema.plan import Plan, PlanTable, TableEvidence
+from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.schema.planning.columns import Columns
 from nasmigrate.schema.planning.declared import declared_intent
 from nasmigrate.schema.planning.draft import Draft, PlanInput
@@ -14,6 +14,7 @@ from nasmigrate.schema.planning.limits import check_tables, check_values
 from nasmigrate.schema.planning.names import decide_names
 from nasmigrate.schema.planning.objects import not_carried
 from nasmigrate.schema.planning.relations import Relations
+from nasmigrate.schema.planning.table_evidence import evidence_of
 from nasmigrate.schema.planning.views import Views
 
 __all__ = ["PlanInput", "make_plan"]
@@ -73,15 +74,7 @@ class _Planner:
             not_carried=others,
             excluded=tuple(table.name for table in source.excluded),
             accepted=tuple(sorted(f.identity for f in findings if f.accepted)),
-            evidence={
-                name: TableEvidence(
-                    rows=profile.rows,
-                    max_row_bytes=profile.max_row_bytes,
-                    mean_row_bytes=round(profile.mean_row_bytes, 1),
-                    columns={column.name: column.evidence() for column in profile.columns.values()},
-                )
-                for name, profile in source.profiles.items()
-            },
+            evidence=evidence_of(source.profiles),
             findings=tuple(findings),
         ).hashed()
 

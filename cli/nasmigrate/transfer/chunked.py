@@ -79,7 +79,7 @@ class ChunkWriter:
         table = self._tables[task.table]
         chunks = self._multiset(table) if table.mode == "multiset" else list(self._ranges(table, task))
         if self._each_task:
-            self._commit()
+            self.commit()
         return Done(
             rows=sum(chunk.rows for chunk in chunks),
             size=sum(chunk.size for chunk in chunks),
@@ -158,7 +158,7 @@ class ChunkWriter:
             add_originals(self._target, originals)
         self._uncommitted += sum(chunk.size for chunk in chunks)
         if self._uncommitted >= self._job.limits.chunk_bytes // 4:
-            self._commit()
+            self.commit()
 
     def _guard(self) -> None:
         """The first statement of a transaction says whether this run may still write."""
@@ -166,7 +166,8 @@ class ChunkWriter:
             self._job.guard(self._target)
             self._guarded = True
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """End the transaction of the chunks so far."""
         self._target.commit()
         self._uncommitted = 0
         self._guarded = False
@@ -204,30 +205,35 @@ def take_through(
         job: what and where.
         progress: called with (table, rows of that table so far).
     """
-    tasks = [task for table in job.plan.tables for task in _tasks(job, table)]
-    totals = {table.name: _already(job, table.name) for table in job.plan.tables}
+    tasks = [task for table in job.plan.tables for task in tasks_of(job, table)]
+    totals = {table.name: already_taken(job, table.name) for table in job.plan.tables}
     left = sum(job.plan.evidence[name].rows - already.rows for name, already in totals.items())
     spread = left >= SPREAD_ROWS
     for index, done in pool.run(open_writer, (kind, job, spread), _run, tasks, spread=spread):
         table = tasks[index].table
-        before = totals[table]
-        totals[table] = TableCopied(
-            table=table,
-            rows=before.rows + done.rows,
-            size=before.size + done.size,
-            chunks=before.chunks + done.chunks,
-            originals=before.originals + done.originals,
-            seconds=before.seconds + done.seconds,
-        )
+        totals[table] = with_done(totals[table], done)
         progress(table, totals[table].rows)
     return list(totals.values())
+
+
+def with_done(before: TableCopied, done: Done) -> TableCopied:
+    """What a table came to, one more task of it included."""
+    return TableCopied(
+        table=before.table,
+        rows=before.rows + done.rows,
+        size=before.size + done.size,
+        chunks=before.chunks + done.chunks,
+        originals=before.originals + done.originals,
+        seconds=before.seconds + done.seconds,
+    )
 
 
 def _run(writer: ChunkWriter, task: Task) -> Done:
     return writer.run(task)
 
 
-def _already(job: CopyJob, table: str) -> TableCopied:
+def already_taken(job: CopyJob, table: str) -> TableCopied:
+    """What the ledger shows of a table."""
     chunks = job.done.get(table, [])
     return TableCopied(
         table=table,
@@ -239,7 +245,7 @@ def _already(job: CopyJob, table: str) -> TableCopied:
     )
 
 
-def _tasks(job: CopyJob, table: PlanTable) -> list[Task]:
+def tasks_of(job: CopyJob, table: PlanTable) -> list[Task]:
     """What is left to do of a table: the gaps of its ledger, large ones in parts."""
     done = job.done.get(table.name, [])
     if table.mode == "multiset":

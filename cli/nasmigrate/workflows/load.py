@@ -138,7 +138,22 @@ def load(
 def _begin(
     run: Run, connection: psycopg.Connection, prepared: Prepared, *, controlled: bool
 ) -> tuple[str, Held | None]:
-    """Create the control schema, the run's row and a control row; remember the run's id beside the snapshot."""
+    """Create the control schema, the run's row and a control row."""
+    run_id = record_run(run, connection, prepared)
+    plan, path = prepared.plan, prepared.source.path
+    held = None
+    if controlled:
+        held = Held(epoch=create_control_row(connection, run_id=run_id, plan_hash=plan.hash, source=str(path)))
+    connection.commit()
+    return run_id, held
+
+
+def record_run(run: Run, connection: psycopg.Connection, prepared: Prepared) -> str:
+    """Create the control schema and the run's row, in the caller's transaction; remember the run beside the snapshot.
+
+    Returns:
+        The run's id.
+    """
     run_id = str(uuid.uuid4())
     source, plan = prepared.source, prepared.plan
     # Beside the snapshot first: a run in the target that no folder knows could never be resumed.
@@ -167,11 +182,29 @@ def _begin(
         ),
         __version__,
     )
-    held = None
-    if controlled:
-        held = Held(epoch=create_control_row(connection, run_id=run_id, plan_hash=plan.hash, source=str(source.path)))
-    connection.commit()
-    return run_id, held
+    return run_id
+
+
+def copy_job(
+    run: Run,
+    conninfo: str,
+    prepared: Prepared,
+    run_id: str,
+    done: dict[str, list[ChunkRow]],
+    guard: Guard = unguarded,
+) -> CopyJob:
+    """What an engine is told: all of the plan, but what the ledger shows as done."""
+    transfer = run.context.config.transfer
+    return CopyJob(
+        plan=prepared.plan,
+        snapshot=prepared.source.snapshot,
+        conninfo=conninfo,
+        run_id=run_id,
+        workdir=run.directory.root,
+        limits=Limits(chunk_rows=transfer.chunk_rows, chunk_bytes=transfer.chunk_bytes),
+        done=done,
+        guard=guard,
+    )
 
 
 def _copy(
@@ -184,17 +217,7 @@ def _copy(
     guard: Guard,
 ) -> list[TableCopied]:
     plan: Plan = prepared.plan
-    transfer = run.context.config.transfer
-    job = CopyJob(
-        plan=plan,
-        snapshot=prepared.source.snapshot,
-        conninfo=conninfo,
-        run_id=run_id,
-        workdir=run.directory.root,
-        limits=Limits(chunk_rows=transfer.chunk_rows, chunk_bytes=transfer.chunk_bytes),
-        done=done,
-        guard=guard,
-    )
+    job = copy_job(run, conninfo, prepared, run_id, done, guard)
     totals = {table.name: plan.evidence[table.name].rows for table in plan.tables}
     with run.phase("copy", f"{sum(totals.values())} rows"):
         try:

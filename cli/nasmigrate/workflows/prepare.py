@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nasmigrate.core.config_model import FOLD_NAMES, Config, NamesSection
 from nasmigrate.core.toml import toml_string
@@ -16,7 +17,7 @@ from nasmigrate.schema.evidence import ColumnAsk, TableProfile, merged
 from nasmigrate.schema.names import NameMap
 from nasmigrate.schema.parts import SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
-from nasmigrate.schema.selection import select_tables
+from nasmigrate.schema.selection import Selection, select_tables
 from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
 from nasmigrate.sqlite.profile import ProfileTask, key_bounds, open_profiler, run_profile
@@ -24,6 +25,9 @@ from nasmigrate.sqlite.read import KeyRange
 from nasmigrate.sqlite.views import view_facts
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.source import Source
+
+if TYPE_CHECKING:
+    from nasmigrate.schema.planning.draft import PlanInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,49 +46,90 @@ def make(run: Run, source: Source) -> Prepared:
         SchemaError: something cannot be carried as asked.
         RuleRefused: a value of a column is outside the rules of the column.
     """
-    from nasmigrate.schema.planner import PlanInput, make_plan
+    from nasmigrate.schema.planner import make_plan
 
     config = run.context.config
-    forced = {name: section.type for name, section in config.columns.items() if section.type is not None}
+    chosen = select_tables(source.schema, only=config.plan.only_tables, exclude=config.plan.exclude_tables)
+    profiled = profile(run, source, chosen, column_types(config))
+    with run.phase("plan"):
+        return planned(run, profiled, make_plan(profiled.to_plan))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """A source with all that a planner looks at. `seconds` is what one reading of all rows took."""
+
+    source: Source
+    to_plan: PlanInput
+    seconds: float
+
+
+def column_types(config: Config) -> dict[str, str]:
+    """`table.column` -> the type that the configuration asks for."""
+    return {name: section.type for name, section in config.columns.items() if section.type is not None}
+
+
+def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, str]) -> Profiled:
+    """Read all rows of the chosen tables once.
+
+    Args:
+        run: the run.
+        source: whose tables.
+        chosen: of all tables of the source.
+        forced: `table.column` -> type.
+
+    Raises:
+        SchemaError: a setting speaks of a column that is not there.
+        RuleRefused: rules of one column cannot be combined, or not with its type.
+    """
+    from nasmigrate.schema.planning.draft import PlanInput
+
+    config = run.context.config
     rules = {name: section.rule for name, section in config.columns.items() if section.rule}
     asks = column_asks(source.schema, forced, rules)
-    chosen = select_tables(source.schema, only=config.plan.only_tables, exclude=config.plan.exclude_tables)
     source = replace(source, schema=chosen.schema)
     order = [table.name for table in source.schema.tables]
     with run.phase("profile"):
         started = time.perf_counter()
         profiles = _profile(run, source, asks, run.meter("profile", order, source.counts))
-        scan_seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
             orphans = find_orphans(connection, source.schema)
         views = view_facts(source.snapshot, source.schema)
-    with run.phase("plan"):
-        plan = make_plan(
-            PlanInput(
-                schema=source.schema,
-                excluded=chosen.excluded,
-                profiles=profiles,
-                orphans=orphans,
-                views=views,
-                forced=forced,
-                rules=rules,
-                names=_name_map(config.names),
-                accept=config.plan.accept,
-                show_values=run.context.show_values,
-            )
-        ).model_copy(
-            update={
-                "source": str(source.path),
-                "source_sha256": source.sha256,
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "profile_seconds": round(scan_seconds, 3),
-            }
-        )
-        run.directory.write_json("plan.json", plan)
-    return Prepared(source=source, plan=plan, scan_seconds=scan_seconds)
+    return Profiled(
+        source=source,
+        seconds=seconds,
+        to_plan=PlanInput(
+            schema=source.schema,
+            excluded=chosen.excluded,
+            profiles=profiles,
+            orphans=orphans,
+            views=views,
+            forced=forced,
+            rules=rules,
+            names=name_map(config.names),
+            accept=config.plan.accept,
+            show_values=run.context.show_values,
+        ),
+    )
 
 
-def _name_map(section: NamesSection) -> NameMap:
+def planned(run: Run, profiled: Profiled, plan: Plan) -> Prepared:
+    """The source with its plan, told where it comes from; `plan.json` is in the run directory afterwards."""
+    plan = plan.model_copy(
+        update={
+            "source": str(profiled.source.path),
+            "source_sha256": profiled.source.sha256,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "profile_seconds": round(profiled.seconds, 3),
+        }
+    )
+    run.directory.write_json("plan.json", plan)
+    return Prepared(source=profiled.source, plan=plan, scan_seconds=profiled.seconds)
+
+
+def name_map(section: NamesSection) -> NameMap:
+    """What the configuration calls objects in Postgres."""
     return NameMap(
         tables=section.tables,
         columns=section.columns,

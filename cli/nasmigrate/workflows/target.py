@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 
 from nasmigrate.core.errors import RunLocked, StateError, TargetNotEmpty
@@ -35,6 +37,23 @@ def refuse_unless_empty(connection: psycopg.Connection, display: str) -> None:
     """
     objects = user_objects(connection)
     connection.commit()
+    refuse_earlier_copy(connection, display, objects)
+    if objects:
+        shown = ", ".join(objects[:5]) + (f" and {len(objects) - 5} more" if len(objects) > 5 else "")
+        raise TargetNotEmpty(
+            f"TARGET_NOT_EMPTY: {display} is not empty ({shown}); nothing was touched",
+            hint="create an empty database: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'; or, for tables that"
+            " your application made there, `nasmigrate copy --into-existing`",
+            checks=objects,
+        )
+
+
+def refuse_earlier_copy(connection: psycopg.Connection, display: str, objects: Sequence[str] = ()) -> None:
+    """Refuse a target that holds a copy of ours, finished or not.
+
+    Raises:
+        TargetNotEmpty: saying of which source.
+    """
     if has_control(connection):
         run = latest_run(connection)
         connection.commit()
@@ -46,13 +65,6 @@ def refuse_unless_empty(connection: psycopg.Connection, display: str) -> None:
                 checks=objects,
             )
     connection.commit()
-    if objects:
-        shown = ", ".join(objects[:5]) + (f" and {len(objects) - 5} more" if len(objects) > 5 else "")
-        raise TargetNotEmpty(
-            f"TARGET_NOT_EMPTY: {display} is not empty ({shown}); nothing was touched",
-            hint="create an empty database: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'",
-            checks=objects,
-        )
 
 
 def find_unfinished(connection: psycopg.Connection, display: str) -> RunRow:

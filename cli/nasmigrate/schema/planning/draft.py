@@ -175,8 +175,8 @@ class Draft:
         """Whether the configuration asks for an object to be left out, by accepting the finding that says it is."""
         return f"{code}:{subject}" in self.source.accept
 
-    def answered(self) -> list[Finding]:
-        """Mark what the configuration accepts; an acceptance that answers nothing is an error, not a comment.
+    def answered(self, *, strict: bool = True) -> list[Finding]:
+        """Mark what the configuration accepts; if `strict`, an acceptance that answers nothing is an error.
 
         Raises:
             SchemaError: an acceptance names no finding.
@@ -184,7 +184,7 @@ class Draft:
         accept = set(self.source.accept)
         known = {finding.identity for finding in self.findings}
         # What was answered of a table that is left out this time stays answered.
-        unknown = [] if self.source.excluded else sorted(accept - known)
+        unknown = sorted(accept - known) if strict and not self.source.excluded else []
         if unknown:
             raise SchemaError(
                 f"[plan] accept lists {unknown[0]!r}, but there is no such finding",

@@ -26,6 +26,12 @@ def answer(code: str, profile: ColumnProfile) -> Names:
     return find(profile) if find is not None else _NONE
 
 
+def rules_towards(pg_type: str, profile: ColumnProfile) -> Names:
+    """The rules that would make a column's values fit a type of the target; none when there are none."""
+    find = _TOWARDS.get(pg_type)
+    return find(profile) if find is not None and profile.rules is None else _NONE
+
+
 def rule_block(subject: str, names: Names) -> str:
     """The TOML that applies rules to `table.column`."""
     written = [toml_string(name) for name in names]
@@ -133,3 +139,21 @@ _ANSWERS: Mapping[str, Callable[[ColumnProfile], Names]] = {
     "UUID_NOT_CANONICAL": _when(lambda profile: _has_none(profile, "uuid", "other"), "uuid-canonical"),
     "JSON_NOT_CANONICAL": _when(lambda profile: _has_none(profile, "json", "other", "nul escape"), "json-reformat"),
 }
+
+
+def _moments(profile: ColumnProfile) -> Names:
+    if _only(profile, "integer"):
+        return _epoch(profile)
+    return _shapes(profile) or _classes(profile)
+
+
+_TOWARDS: Mapping[str, Callable[[ColumnProfile], Names]] = {
+    "bigint": _money,
+    "boolean": _words,
+    "integer": _money,
+    "json": _when(lambda profile: _has_none(profile, "json", "other"), "json-reformat"),
+    "jsonb": _when(lambda profile: _has_none(profile, "json", "other", "nul escape"), "json-reformat"),
+    "timestamptz": _moments,
+    "uuid": _when(lambda profile: _has_none(profile, "uuid", "other"), "uuid-canonical"),
+}
+"""By type, without its precision."""

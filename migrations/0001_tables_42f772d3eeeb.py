@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: 0e10fbfc2119
+Revision ID: 42f772d3eeeb
 Revises:
 
-Written by nasmigrate from plan c88af578c85959d3e6c0cceb6c4eaea0d06c699edb849d9d350e231810d57e46.
+Written by nasmigrate from plan b3a21ec049f1de1df338004aed36aa2671796e1768e23a98a8aa7dff4b293034.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = '0e10fbfc2119'
+revision: str = '42f772d3eeeb'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None

@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: f7afb29f9057
-Revises: 0e10fbfc2119
+Revision ID: ea54b48e06ba
+Revises: 42f772d3eeeb
 
-Written by nasmigrate from plan c88af578c85959d3e6c0cceb6c4eaea0d06c699edb849d9d350e231810d57e46.
+Written by nasmigrate from plan b3a21ec049f1de1df338004aed36aa2671796e1768e23a98a8aa7dff4b293034.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = 'f7afb29f9057'
-down_revision: str | None = '0e10fbfc2119'
+revision: str = 'ea54b48e06ba'
+down_revision: str | None = '42f772d3eeeb'
 branch_labels: None = None
 depends_on: None = None
 
