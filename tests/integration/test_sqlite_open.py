@@ -27,6 +27,7 @@ from nasmigrate.core.errors import (
     SourceEmpty,
     SourceEncrypted,
     SourceError,
+    SourceHostile,
     SourceLocked,
 )
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot, open_source, touch
@@ -348,7 +349,7 @@ def test_a_file_we_may_not_read_is_refused(source: Path) -> None:
         (apsw.CorruptError("x"), SourceCorrupt),
         (apsw.CantOpenError("x"), SourceError),
         (apsw.IOError("x"), SourceError),
-        (apsw.TooBigError("x"), SourceError),
+        (apsw.TooBigError("x"), SourceHostile),
         (apsw.AuthError("x"), SourceError),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), SourceCorrupt),
     ],

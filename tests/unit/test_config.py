@@ -27,6 +27,7 @@ FULL = """
 [source]
 path = "data/app.db"
 busy_timeout = 2
+deadline = 30
 [target]
 dsn = "env:DSN"
 password_file = "secret"
@@ -124,6 +125,7 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert loaded.base == tmp_path
     assert config.source.path == "data/app.db"
     assert config.source.busy_timeout == 2.0
+    assert config.source.deadline == 30.0
     assert config.plan.accept == ("TEXT_IN_INTEGER:orders.total", "VIEW_NOT_CARRIED:top sellers")
     assert config.columns["orders.total"].type == "text"
     assert config.names.tables == {"Order": "orders"}

@@ -68,6 +68,12 @@ class SourceSection(Section):
 
     path: str | None = Field(default=None, min_length=1, description="The SQLite file.")
     busy_timeout: float = Field(default=5.0, ge=0, le=3600, description="Seconds to wait for a lock.")
+    deadline: float = Field(
+        default=120.0,
+        ge=1,
+        le=86_400,
+        description="Seconds that a step of checking the file may take; as many more for each GiB.",
+    )
 
 
 class TargetSection(Section):

@@ -17,6 +17,7 @@ class Context:
 
     `base` is the folder that holds `nasmigrate.toml` and `.nasmigrate`; relative paths of the config are
     taken from it. `show_values` lets row values into findings and differences. `no_input` forbids questions.
+    `isolated` = a source is examined in a child process with limits; False for a process that is limited itself.
     """
 
     config: Config
@@ -24,3 +25,4 @@ class Context:
     reporter: Reporter
     show_values: bool = False
     no_input: bool = True
+    isolated: bool = True

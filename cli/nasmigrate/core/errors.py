@@ -11,7 +11,7 @@ NasmigrateError                         code
 │   └─ RevisionConflict
 ├─ SourceError                           7   the SQLite file
 │   ├─ NotSqlite, SourceEmpty, SourceLocked, SourceChanged
-│   └─ SourceCorrupt, SourceEncrypted, WalSuspect
+│   └─ SourceCorrupt, SourceEncrypted, WalSuspect, SourceHostile
 ├─ TargetError                           8   the Postgres server
 │   └─ CannotConnect, Standby, ConnectionLost
 ├─ TransferError                         9   moving rows
@@ -243,6 +243,12 @@ class WalSuspect(SourceError):
     """The -wal beside the file does not belong to it."""
 
     code = "NM0708"
+
+
+class SourceHostile(SourceError):
+    """Reading the file takes more time or memory than its size explains, or ends SQLite."""
+
+    code = "NM0709"
 
 
 class TargetError(NasmigrateError):

@@ -6,11 +6,9 @@ a process with threads or an open SQLite file is not safe. They end with their p
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -23,12 +21,11 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from nasmigrate.core.errors import TransferError
+from nasmigrate.core.lineage import follow
 
 State = TypeVar("State")
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
-
-_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -185,13 +182,8 @@ class _Worker:
 
 
 def _start(parent: int) -> None:
-    """First thing in a worker: die with the parent, leave Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    """First thing in a worker."""
+    follow(parent)
     gc.set_threshold(200_000, 20, 100)
 
 

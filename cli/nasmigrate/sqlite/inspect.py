@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn, cast
 
 import apsw
 
-from nasmigrate.core.errors import SchemaError, SourceEmpty
+from nasmigrate.core.errors import SchemaError, SourceCorrupt, SourceEmpty
 from nasmigrate.schema.model import (
     Column,
     ForeignKey,
@@ -96,6 +96,20 @@ class _Inspector:
     def rows(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
         return list(self.connection.execute(sql, values))
 
+    def definition(self, kind: str, name: str) -> str:
+        """The DDL of an object.
+
+        Raises:
+            SourceCorrupt: SQLite knows the object by its DDL, but its row of `sqlite_schema` has another name.
+        """
+        sql = self.sql.get((kind, name))
+        if sql is None:
+            raise SourceCorrupt(
+                f"{self.connection.filename}: sqlite_schema has no row for the {kind} {name!r}",
+                hint="its row says otherwise than its own DDL: restore the file from a backup",
+            )
+        return sql
+
     def read(self) -> SourceSchema:
         names = sorted(name for name, (kind, _, _) in self.kinds.items() if kind == "table" and not _internal(name))
         if not names:
@@ -126,9 +140,9 @@ class _Inspector:
         found = list(self.triggers)
         for name, (kind, _, _) in self.kinds.items():
             if kind == "view":
-                found.append(OtherObject(kind="view", name=name, sql=self.sql["view", name]))
+                found.append(OtherObject(kind="view", name=name, sql=self.definition("view", name)))
             elif kind == "virtual":
-                found.append(OtherObject(kind="virtual table", name=name, sql=self.sql["table", name]))
+                found.append(OtherObject(kind="virtual table", name=name, sql=self.definition("table", name)))
             elif kind == "shadow":
                 # A shadow is called <virtual table>_<suffix>; of two that fit, the longer one is its own.
                 owners = [owner for owner in virtual if fold_ascii(name).startswith(fold_ascii(owner) + "_")]
@@ -140,7 +154,7 @@ class _Inspector:
 
     def table(self, name: str) -> Table:
         _, without_rowid, strict = self.kinds[name]
-        sql = self.sql["table", name]
+        sql = self.definition("table", name)
         info = self.xinfo[name]
         parsed = parse_create_table(sql)
         if (parsed.strict, parsed.without_rowid) != (strict, without_rowid):

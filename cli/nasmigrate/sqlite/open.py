@@ -27,11 +27,19 @@ from nasmigrate.core.errors import (
     SourceEmpty,
     SourceEncrypted,
     SourceError,
+    SourceHostile,
     SourceLocked,
 )
 
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for a lock before giving up."""
+
+SCHEMA_DEADLINE: Final = 60.0
+"""Seconds that reading the schema may take when a file is opened; a sound one takes milliseconds."""
+
+_SMALLEST_LENGTH_LIMIT: Final = 64 * 1024 * 1024
+_LARGEST_LENGTH_LIMIT: Final = 1_000_000_000
+_STEPS_BETWEEN_LOOKS: Final = 20_000
 
 _RACE_TRIES: Final = 25
 _RACE_PAUSE: Final = 0.02
@@ -63,7 +71,7 @@ _KNOWN_STARTS: Final = (
 
 _PRAGMAS_WITH_ARGUMENT: Final = frozenset(
     "table_list table_info table_xinfo index_list index_info index_xinfo foreign_key_list foreign_key_check "  # noqa: SIM905
-    "quick_check integrity_check cache_size cache_spill threads".split()
+    "quick_check integrity_check ignore_check_constraints cache_size cache_spill threads".split()
 )
 _PRAGMAS_READ: Final = frozenset(
     "encoding user_version application_id schema_version data_version page_size page_count freelist_count "  # noqa: SIM905
@@ -82,6 +90,10 @@ _ACTIONS: Final = frozenset(
 _FUNCTIONS_REFUSED: Final = frozenset({"load_extension", "fts3_tokenizer"})
 
 
+class NeedsWriteAccess(SourceError):
+    """The file cannot be read as it lies there: it needs recovery, or is in WAL mode in a folder closed to us."""
+
+
 def check_file(path: Path) -> Path:
     """The resolved path of a file that begins like a SQLite 3 database; nothing is created or locked.
 
@@ -93,7 +105,7 @@ def check_file(path: Path) -> Path:
         SourceCorrupt: a SQLite header with impossible fields, or cut short.
     """
     resolved = _regular_file(path)
-    size, sample = _first_bytes(resolved)
+    size, sample = first_bytes(resolved, _SAMPLE_SIZE)
     if size == 0:
         raise SourceEmpty(
             f"{resolved}: the file is empty (0 bytes)",
@@ -114,6 +126,21 @@ def check_file(path: Path) -> Path:
             hint="restore it from a backup; nasmigrate does not salvage",
         )
     return resolved
+
+
+def first_bytes(path: Path, most: int) -> tuple[int, bytes]:
+    """Size and first bytes, read through SQLite's own file layer, which keeps the locks of this process.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    with mapped_errors(path, "open"):
+        file = apsw.VFSFile("", str(path), [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
+        try:
+            size = file.xFileSize()
+            return size, file.xRead(min(size, most), 0) if size else b""
+        finally:
+            file.xClose()
 
 
 def open_source(path: Path, *, busy_timeout: float = BUSY_TIMEOUT, fenced: bool = False) -> apsw.Connection:
@@ -189,6 +216,35 @@ class Deadline:
     def passed(self) -> bool:
         """Whether its time is over."""
         return time.monotonic() > self._end
+
+
+def open_without_wal(path: Path) -> apsw.Connection:
+    """A connection to what a live file says without the -wal beside it: only to be compared with what it says with it.
+
+    Nothing but a comparison may rest on it, and only while nobody has the file open.
+
+    Raises:
+        SourceError: or one of its kinds, see `check_file` and `mapped_errors`.
+    """
+    return open_snapshot(path)
+
+
+def length_limit(size: int) -> int:
+    """Bytes of the largest value in a file of `size` bytes: nothing that is stored is larger than all of it.
+
+    Text doubles at most on its way from UTF-16. Only an expression makes more: `hex(zeroblob(400000000))`.
+    """
+    return min(_LARGEST_LENGTH_LIMIT, max(_SMALLEST_LENGTH_LIMIT, 2 * size))
+
+
+@contextmanager
+def interrupted_when(connection: apsw.Connection, passed: Callable[[], bool]) -> Iterator[None]:
+    """Let SQLite ask `passed` every few thousand steps, and stop (InterruptError) when it answers True."""
+    connection.set_progress_handler(passed, _STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None)
 
 
 def touch(connection: apsw.Connection) -> None:
@@ -275,17 +331,6 @@ def _regular_file(path: Path) -> Path:
     raise SourceError(f"{resolved}: this is {what}, not a database file", hint="name the SQLite file itself")
 
 
-def _first_bytes(path: Path) -> tuple[int, bytes]:
-    """Size and first bytes, read through SQLite's own file layer, which keeps the locks of this process."""
-    with mapped_errors(path, "open"):
-        file = apsw.VFSFile("", str(path), [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
-        try:
-            size = file.xFileSize()
-            return size, file.xRead(min(size, _SAMPLE_SIZE), 0) if size else b""
-        finally:
-            file.xClose()
-
-
 def _not_sqlite(path: Path, size: int, sample: bytes) -> SourceError:
     start = f"{path}: not a SQLite database (first 16 bytes are {sample[:16].hex(' ')})"
     for magic, what in _KNOWN_STARTS:
@@ -332,8 +377,17 @@ def _open_guarded(path: Path, query: str, busy_timeout: float, *, defensive: boo
         try:
             connection.set_busy_timeout(math.ceil(busy_timeout * 1000))
             _guard(connection, defensive=defensive)
+            _limit(connection, path.stat().st_size)
+            until = time.monotonic() + SCHEMA_DEADLINE + busy_timeout
             # SQLite opens lazily: read the schema now, so that a lock or damage is named here.
-            touch(connection)
+            with interrupted_when(connection, lambda: time.monotonic() > until):
+                touch(connection)
+        except apsw.InterruptError as error:
+            connection.close()
+            raise SourceHostile(
+                f"{path}: its schema cannot be read within {SCHEMA_DEADLINE:g} s",
+                hint="a sound file takes milliseconds: this one is damaged, or made to keep a reader busy",
+            ) from error
         except BaseException:
             connection.close()
             raise
@@ -353,6 +407,14 @@ def _guard(connection: apsw.Connection, *, defensive: bool) -> None:
         connection.config(option, value)
     connection.execute("PRAGMA query_only = 1; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0").fetchall()
     connection.authorizer = _authorize
+
+
+def _limit(connection: apsw.Connection, size: int) -> None:
+    """What no sound file of this size needs (https://sqlite.org/limits.html)."""
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, length_limit(size))
+    connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
+    connection.limit(apsw.SQLITE_LIMIT_TRIGGER_DEPTH, 1)
+    connection.limit(apsw.SQLITE_LIMIT_WORKER_THREADS, 0)
 
 
 def _authorize(action: int, first: str | None, second: str | None, _database: str | None, _trigger: str | None) -> int:
@@ -391,7 +453,7 @@ def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
     folder_is_closed = readable and not os.access(path.parent, os.W_OK, effective_ids=True)
     if isinstance(error, apsw.ReadOnlyError) or (isinstance(error, apsw.CantOpenError) and folder_is_closed):
         return made(
-            SourceError,
+            NeedsWriteAccess,
             "the file needs recovery or is in WAL mode, which takes write access to its folder: "
             "start and stop the application once, or run as a user who may write there",
         )
@@ -401,4 +463,6 @@ def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
         return made(SourceError, "the disk or the file system failed; look at the system's log")
     if isinstance(error, apsw.AuthError):
         return made(SourceError, "the file's own SQL asked for more than reading")
+    if isinstance(error, (apsw.TooBigError, apsw.NoMemError)):
+        return made(SourceHostile, "an expression of the schema makes values larger than the file can explain")
     return made(SourceError, None)

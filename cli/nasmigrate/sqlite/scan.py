@@ -253,7 +253,9 @@ class Scan:
         parts = []
         for index in self._key:
             value = row[index]
-            parts.append(f"{self._columns[index].name}={value if isinstance(value, str) else repr(value)}")
+            # The plan is kept in Postgres, whose text and JSON hold no NUL.
+            text = value.replace("\0", "\\x00") if isinstance(value, str) else repr(value)
+            parts.append(f"{self._columns[index].name}={text}")
         return ", ".join(parts)
 
     def result(self) -> TableProfile:

@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from nasmigrate.core.errors import SourceCorrupt, StateError, TransferError
+from nasmigrate.core.errors import StateError, TransferError
+from nasmigrate.sqlite.check import check_trees
 from nasmigrate.sqlite.fence import drop_fence, read_fence
-from nasmigrate.sqlite.open import BUSY_TIMEOUT, mapped_errors, open_source, touch
+from nasmigrate.sqlite.open import (
+    BUSY_TIMEOUT,
+    NeedsWriteAccess,
+    check_file,
+    interrupted_when,
+    mapped_errors,
+    open_source,
+    touch,
+)
+from nasmigrate.sqlite.recover import copy_with_journals, files_beside, recover
 
 Progress = Callable[[int, int], None]
 """Called with (pages copied, pages in all) after every step; may go back to 0 when a writer intervened."""
@@ -29,17 +38,9 @@ Progress = Callable[[int, int], None]
 _PAGES_PER_STEP: Final = 512
 _MAX_RESTARTS: Final = 3
 _HASH_BLOCK: Final = 1 << 20
-_CHECK_LIMIT: Final = 1_000_000
-_NOTES_KEPT: Final = 20
 
 # A failed read can be the source's; the copy is only written.
 _SOURCE_IO_ERRORS: Final = frozenset({apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_LOCK})
-
-# Lines of quick_check about values or about an FTS index: facts for the profile, no damage to the tree.
-_NOT_DAMAGE: Final = re.compile(
-    r"(NULL|TEXT|NUMERIC|non-\w+) value in |CHECK constraint failed in |"
-    r"(malformed|unable to validate the) inverted index for FTS"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,9 @@ class Snapshot:
     """A finished snapshot.
 
     `bytes` and `pages` are its size, `seconds` the time it took, `sha256` the hex digest of the file,
-    `journal_mode` the source's, `restarts` how often a writer made the copy begin again, and `notes` what
-    quick_check said about values (at most 20 lines).
+    `journal_mode` the source's, `restarts` how often a writer made the copy begin again, `notes` what
+    quick_check said about values (at most 20 lines), and `recovered` the files beside the source by which a private
+    copy of it was recovered (`-journal`, `-wal`): it could not be read in place.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class Snapshot:
     journal_mode: str
     restarts: int
     notes: tuple[str, ...] = ()
+    recovered: tuple[str, ...] = ()
 
 
 def take_snapshot(
@@ -70,14 +73,18 @@ def take_snapshot(
     progress: Progress | None = None,
     pages_per_step: int = _PAGES_PER_STEP,
     clock: Callable[[], float] = time.monotonic,
+    stop: Callable[[], bool] | None = None,
 ) -> Snapshot:
     """Copy `source` to `destination` (mode 0600) as of one moment, checked, synced and hashed.
 
     In WAL mode all pages come from one read transaction, and writers go on. With a rollback journal the copy
     goes in steps of `pages_per_step` and writers commit between them; a commit makes it begin again, and after
     three such restarts one read transaction is held to the end, during which commits wait.
-    With `fenced` a fence in the source is expected, and left out of the copy. The copy is made in
-    `<destination>.partial`, which is gone again after any failure.
+    With `fenced` a fence in the source is expected, and left out of the copy.
+    A source that cannot be read without writing to it (a crash left its -journal, or its folder is closed and it is
+    in WAL mode) is copied with the files beside it, and the copy is recovered.
+    The copy is made in `<destination>.partial`, which is gone again after any failure. SQLite asks `stop` now and
+    then while it checks, and gives up (InterruptError) when the answer is True.
 
     Raises:
         SourceError: or one of its kinds: the source cannot be opened or read, or is damaged.
@@ -86,23 +93,21 @@ def take_snapshot(
     """
     began = clock()
     partial = destination.with_name(destination.name + ".partial")
-    with closing(open_source(source, busy_timeout=busy_timeout, fenced=fenced)) as live:
-        if os.path.lexists(destination):
-            raise StateError(f"{destination}: exists already", hint="a snapshot never replaces a file")
-        with _removed_on_failure(partial):
-            with _mapped_writes(partial):
-                _create(partial)
-            journal_mode, restarts = _copy(source, live, partial, progress, pages_per_step)
-            pages = _make_self_contained(partial)
-            if fenced:
-                _without_fence(partial)
-            with ThreadPoolExecutor(1) as beside:
-                hashed = beside.submit(_sync_and_hash, partial)
-                notes = _quick_check(source, partial)
-            with _mapped_writes(partial):
-                digest, size = hashed.result()
-                partial.rename(destination)
-                _sync_directory(destination.parent)
+    source = check_file(source)
+    if os.path.lexists(destination):
+        raise StateError(f"{destination}: exists already", hint="a snapshot never replaces a file")
+    with _removed_on_failure(partial):
+        journal_mode, restarts, recovered = _copied(source, partial, busy_timeout, progress, pages_per_step, fenced)
+        pages = _make_self_contained(partial)
+        if fenced:
+            _without_fence(partial)
+        with ThreadPoolExecutor(1) as beside:
+            hashed = beside.submit(_sync_and_hash, partial)
+            notes = _checked(source, partial, stop)
+        with _mapped_writes(partial):
+            digest, size = hashed.result()
+            partial.rename(destination)
+            _sync_directory(destination.parent)
     return Snapshot(
         path=destination,
         sha256=digest,
@@ -112,7 +117,27 @@ def take_snapshot(
         journal_mode=journal_mode,
         restarts=restarts,
         notes=notes,
+        recovered=recovered,
     )
+
+
+def _copied(
+    source: Path, partial: Path, busy_timeout: float, progress: Progress | None, pages_per_step: int, fenced: bool
+) -> tuple[str, int, tuple[str, ...]]:
+    """Make the copy, by the backup API where the source can be read in place; (journal mode, restarts, recovered)."""
+    try:
+        live = open_source(source, busy_timeout=busy_timeout, fenced=fenced)
+    except NeedsWriteAccess:
+        beside = files_beside(source)
+        with _mapped_writes(partial):
+            _create(partial)
+            copy_with_journals(source, partial)
+        recover(source, partial)
+        return ("delete" if "-journal" in beside else "wal"), 0, beside
+    with closing(live):
+        with _mapped_writes(partial):
+            _create(partial)
+        return *_copy(source, live, partial, progress, pages_per_step), ()
 
 
 def _create(partial: Path) -> None:
@@ -152,7 +177,9 @@ def _copy(
 
 def _open_copy(partial: Path) -> apsw.Connection:
     # An absolute path never begins with `file:`, so it is not taken for a URI.
-    return apsw.Connection(str(partial.absolute()), flags=apsw.SQLITE_OPEN_READWRITE)
+    copy = apsw.Connection(str(partial.absolute()), flags=apsw.SQLITE_OPEN_READWRITE)
+    copy.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    return copy
 
 
 def _make_self_contained(partial: Path) -> int:
@@ -174,38 +201,15 @@ def _without_fence(partial: Path) -> None:
             copy.execute("COMMIT").fetchall()
 
 
-def _quick_check(source: Path, partial: Path) -> tuple[str, ...]:
-    """Prove that the copy's trees are whole; what is said about values is returned."""
-    notes: list[str] = []
-    with mapped_errors(source, "check the snapshot"), closing(_open_copy(partial)) as copy:
+def _checked(source: Path, partial: Path, stop: Callable[[], bool] | None) -> tuple[str, ...]:
+    with (
+        mapped_errors(source, "check the snapshot"),
+        closing(_open_copy(partial)) as copy,
+        interrupted_when(copy, stop) if stop is not None else nullcontext(),
+    ):
         copy.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-        copy.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
-        # CHECKs are judged on the loaded rows, later; they may call functions that only the application has.
-        copy.execute(
-            "PRAGMA query_only = 1; PRAGMA cell_size_check = 1; PRAGMA ignore_check_constraints = 1"
-        ).fetchall()
-        # quick_check opens every index but compares nothing in their order, so any collation does.
-        copy.collation_needed(lambda connection, name: connection.create_collation(name, _compare))
-        damage: list[str] = []
-        for number, (line,) in enumerate(copy.execute(f"PRAGMA quick_check({_CHECK_LIMIT})"), start=1):
-            if line == "ok":
-                continue
-            kept = notes if _NOT_DAMAGE.match(line) else damage
-            if len(kept) < _NOTES_KEPT:
-                kept.append(line)
-            if number == _CHECK_LIMIT:
-                damage.append("too many lines to be sure of the rest")
-    if damage:
-        raise SourceCorrupt(
-            f"{source}: quick_check of the snapshot says: {damage[0]}",
-            hint="restore the file from a backup; nasmigrate does not salvage",
-            details={"quick_check": damage},
-        )
-    return tuple(notes)
-
-
-def _compare(left: str, right: str) -> int:
-    return (left > right) - (left < right)
+        copy.execute("PRAGMA query_only = 1; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0").fetchall()
+        return check_trees(copy, source)
 
 
 def _sync_and_hash(path: Path) -> tuple[str, int]:

@@ -36,6 +36,7 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
     """
     with running(context, "copy") as run:
         check_engine(context)
+        run.examiner.prepare()
         # Before any work on the source: the most common mistake is the wrong target.
         unfinished = _examine(target, resume=resume)
         # Imports come late: for a large source they run beside the snapshot.

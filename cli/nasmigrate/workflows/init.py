@@ -178,6 +178,7 @@ def _template(source: str | None) -> str:
 # The SQLite file. It is only read.
 {path}
 # busy_timeout = 5.0                # seconds to wait for a lock
+# deadline = 120.0                  # seconds for a step of checking the file, and as many more per GiB
 
 [target]
 # The Postgres database. No password here: take the whole DSN from a variable, or keep the password in a file (0600).

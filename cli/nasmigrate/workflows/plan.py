@@ -8,7 +8,7 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.result import Result, TableResult
 from nasmigrate.workflows.outcome import finish
 from nasmigrate.workflows.prepare import make, revisions_directory
-from nasmigrate.workflows.proof import Proof, decisions_gate
+from nasmigrate.workflows.proof import Proof, decisions_gate, indexes_gate
 from nasmigrate.workflows.run import running
 from nasmigrate.workflows.source import take_source
 
@@ -30,6 +30,7 @@ def plan(context: Context, source: Path, *, write_migrations: bool = False) -> R
         folder = revisions_directory(run, prepared.plan, publish=write_migrations)
         proof = Proof()
         proof.add(decisions_gate(prepared.plan))
+        indexes_gate(run, proof)
         for table in prepared.plan.tables:
             proof.tables[table.name] = TableResult(name=table.name, rows_source=prepared.plan.evidence[table.name].rows)
         return finish(

@@ -110,6 +110,7 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
             names=name_map(config.names),
             accept=config.plan.accept,
             show_values=run.context.show_values,
+            findings=source.findings,
         ),
     )
 

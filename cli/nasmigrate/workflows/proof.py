@@ -132,6 +132,7 @@ def prove(
         if with_round_trip:
             with run.phase("round trip"), _or_inconclusive(proof, connection, "round-trip"):
                 round_trip_gate(run, proof, connection, plan, source)
+    indexes_gate(run, proof)
     return proof
 
 
@@ -153,6 +154,14 @@ def _or_inconclusive(proof: Proof, connection: psycopg.Connection, *names: str) 
             proof.add(Gate(name=name, status="inconclusive", detail=detail))
     else:
         connection.commit()
+
+
+def indexes_gate(run: Run, proof: Proof) -> None:
+    """Wait for what the examination says of the source's indexes, where there was one."""
+    with run.phase("source indexes"):
+        gate = run.examiner.indexes()
+    if gate is not None:
+        proof.add(gate)
 
 
 def _counts(proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:

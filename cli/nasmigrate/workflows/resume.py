@@ -13,7 +13,7 @@ from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.workflows.prepare import Prepared, answered, plan_settings
 from nasmigrate.workflows.run import Run
-from nasmigrate.workflows.source import SNAPSHOT, reopen_source
+from nasmigrate.workflows.source import SNAPSHOT, examine_again
 
 
 def prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
@@ -59,7 +59,7 @@ def prepared_again(run: Run, path: Path, unfinished: RunRow) -> Prepared:
         run.directory.write_json("run.json", begun)
         # As the file stood at the snapshot: what was written between the two runs is not in the target either.
         state = tuple((name, size, modified) for name, size, modified in begun["source_state"])
-        source = reopen_source(path, here, unfinished.source_sha256, state)
+        source = examine_again(run, path, here, unfinished.source_sha256, state)
     plan = answered(Plan.model_validate(unfinished.plan), run.context.config.plan.accept)
     run.directory.write_json("plan.json", plan)
     return Prepared(source=source, plan=plan, scan_seconds=plan.profile_seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -17,6 +17,7 @@ from nasmigrate.core.errors import NasmigrateError
 from nasmigrate.core.pool import Pool
 from nasmigrate.core.progress import Progress
 from nasmigrate.core.rundir import RunDirectory
+from nasmigrate.workflows.examiner import Examiner, InChild, InThisProcess
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Run:
     context: Context
     command: str
     directory: RunDirectory
+    examiner: Examiner
     pool: Pool = field(default_factory=Pool)
     started: float = field(default_factory=time.perf_counter)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -105,8 +107,9 @@ def running(context: Context, command: str) -> Iterator[Run]:
     """A run in its own directory. An error leaves `error.json` there and passes on."""
     directory = RunDirectory.create(context.base, command)
     pool = Pool(context.config.transfer.workers)
-    run = Run(context=context, command=command, directory=directory, pool=pool)
-    with directory.debug_log(), pool:
+    examiner = Examiner(InChild() if context.isolated else InThisProcess(), context.config.source.deadline)
+    run = Run(context=context, command=command, directory=directory, examiner=examiner, pool=pool)
+    with directory.debug_log(), pool, closing(examiner):
         directory.event("start", command=command, version=__version__)
         try:
             yield run

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasmigrate.core.errors import StateError
+from nasmigrate.core.result import Finding
 from nasmigrate.schema.model import SourceSchema
+from nasmigrate.sqlite.examine import ExamineJob
 from nasmigrate.sqlite.inspect import count_rows, inspect
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot
 from nasmigrate.sqlite.schema_text import OURS
-from nasmigrate.sqlite.snapshot import take_snapshot
+from nasmigrate.workflows.file_findings import file_findings
 from nasmigrate.workflows.run import Run
 
 SNAPSHOT = "snapshot.db"
@@ -22,7 +24,10 @@ FileState = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A snapshot and what is in it. `counts` are SQLite's own `count(*)`, independent of the profile."""
+    """A snapshot and what is in it.
+
+    `counts` are SQLite's own `count(*)`, independent of the profile; `findings` are about the file itself.
+    """
 
     path: Path
     snapshot: Path
@@ -31,6 +36,7 @@ class Source:
     schema: SourceSchema
     counts: dict[str, int]
     state: FileState
+    findings: tuple[Finding, ...] = ()
 
 
 def file_state(path: Path) -> FileState:
@@ -85,7 +91,6 @@ def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
             run.pool.warm(("nasmigrate.sqlite.profile", "nasmigrate.transfer.native"))
             run.preload(
                 (
-                    "nasmigrate.sqlite.inspect",
                     "nasmigrate.workflows.prepare",
                     "nasmigrate.schema.planner",
                     "nasmigrate.workflows.load",
@@ -95,27 +100,32 @@ def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
                     "nasmigrate.postgres.migrate",
                 )
             )
-        snapshot = take_snapshot(
-            path, run.directory.path(SNAPSHOT), busy_timeout=run.context.config.source.busy_timeout, fenced=fenced
-        )
-    with run.phase("inspect"):
-        schema, counts = _look(snapshot.path)
+        job = _job(run, path, run.directory.path(SNAPSHOT), fenced=fenced)
+        examined = run.examiner.examine(job)
+    snapshot = examined.snapshot
+    assert snapshot is not None  # noqa: S101 - the job asked for one
     if not fenced:
-        refuse_earlier_run(path, schema)
+        refuse_earlier_run(path, examined.schema)
     return Source(
         path=path,
         snapshot=snapshot.path,
         sha256=snapshot.sha256,
         size=snapshot.bytes,
-        schema=schema,
-        counts=counts,
+        schema=examined.schema,
+        counts=examined.counts,
         state=state,
+        findings=tuple(file_findings(run, path, examined)),
     )
 
 
 def reopen_source(path: Path, snapshot: Path, sha256: str, state: FileState) -> Source:
-    """The source of an earlier run, from its snapshot; `state` is how the live file stood at that snapshot."""
-    schema, counts = _look(snapshot)
+    """The source as another snapshot shows it, of a file that this run has examined.
+
+    `state` is how the live file stood at that snapshot.
+    """
+    with closing(open_snapshot(snapshot)) as connection, mapped_errors(snapshot):
+        schema = inspect(connection)
+        counts = {table.name: count_rows(connection, table.name) for table in schema.tables}
     return Source(
         path=path,
         snapshot=snapshot,
@@ -127,7 +137,24 @@ def reopen_source(path: Path, snapshot: Path, sha256: str, state: FileState) -> 
     )
 
 
-def _look(snapshot: Path) -> tuple[SourceSchema, dict[str, int]]:
-    with closing(open_snapshot(snapshot)) as connection, mapped_errors(snapshot):
-        schema = inspect(connection)
-        return schema, {table.name: count_rows(connection, table.name) for table in schema.tables}
+def examine_again(run: Run, path: Path, snapshot: Path, sha256: str, state: FileState) -> Source:
+    """The source of an earlier run, from its snapshot; `state` is how the live file stood at that snapshot.
+
+    Raises:
+        ResumeMismatch: the snapshot is no longer that file.
+    """
+    examined = run.examiner.examine(_job(run, path, snapshot, sha256=sha256))
+    return Source(
+        path=path,
+        snapshot=snapshot,
+        sha256=sha256,
+        size=snapshot.stat().st_size,
+        schema=examined.schema,
+        counts=examined.counts,
+        state=state,
+    )
+
+
+def _job(run: Run, path: Path, snapshot: Path, *, sha256: str | None = None, fenced: bool = False) -> ExamineJob:
+    busy_timeout = run.context.config.source.busy_timeout
+    return ExamineJob(source=path, snapshot=snapshot, busy_timeout=busy_timeout, sha256=sha256, fenced=fenced)

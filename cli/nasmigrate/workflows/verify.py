@@ -32,6 +32,7 @@ def verify(context: Context, source: Path, target: Target, *, round_trip: bool =
         SourceError, TargetError: what could not be read.
     """
     with running(context, "verify") as run:
+        run.examiner.prepare()
         with run.phase("ledger", target.display), connected(target.conninfo) as connection:
             recorded = latest_run(connection) if has_control(connection) else None
             if recorded is None:

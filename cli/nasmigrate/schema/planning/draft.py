@@ -15,6 +15,9 @@ from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_stri
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.names import NameMap, Names
 
+FILE_FINDINGS = frozenset({"WAL_ABSENT"})
+"""Decisions about the file and not its content: an acceptance stays valid while there is nothing to accept."""
+
 _LIST_LIMIT = 200
 """Characters of SQL a message quotes."""
 LEFT_OUT = "left out, as the configuration asks"
@@ -26,7 +29,8 @@ class PlanInput:
     """Everything the planner looks at.
 
     `orphans` is keyed by (table, position of the foreign key); `forced` and `rules` by `table.column`. The profiles
-    were asked for the same rules. `excluded` are tables that the schema no longer has.
+    were asked for the same rules. `excluded` are tables that the schema no longer has; `findings` are those about the
+    file itself.
     """
 
     schema: SourceSchema
@@ -39,6 +43,7 @@ class PlanInput:
     names: NameMap = field(default_factory=NameMap)
     accept: Sequence[str] = ()
     show_values: bool = False
+    findings: Sequence[Finding] = ()
 
 
 class Draft:
@@ -61,7 +66,7 @@ class Draft:
         self.column_names: dict[str, dict[str, str]] = {}
         self._constraints: dict[str, Names] = {}
         self.codecs: dict[tuple[str, str], Codec] = {}
-        self.findings: list[Finding] = []
+        self.findings: list[Finding] = list(source.findings)
         self.refused: list[str] = []
 
     def profile(self, table: Table, column: str) -> ColumnProfile:
@@ -183,7 +188,9 @@ class Draft:
         """
         accept = set(self.source.accept)
         known = {finding.identity for finding in self.findings}
-        # What was answered of a table that is left out this time stays answered.
+        # What was answered of a table that is left out this time stays answered, and so does what is said of the file:
+        # it depends on the moment, since an application that runs has its -wal beside it.
+        known |= {entry for entry in accept if entry.partition(":")[0] in FILE_FINDINGS}
         unknown = sorted(accept - known) if strict and not self.source.excluded else []
         if unknown:
             raise SchemaError(
