@@ -83,6 +83,35 @@ def rows(dsn: str, table: str, key: tuple[str, ...], expected: cases.ExpectedTab
         return [list(row) for row in connection.execute(query).fetchall()]
 
 
+def objects(dsn: str, table: str) -> list[str]:
+    """What Postgres says of a table: defaults and generated columns, constraints, indexes that are none."""
+    with psycopg.connect(dsn) as connection:
+        relation = sql.Identifier("public", table).as_string(connection)
+        return [
+            str(row[0])
+            for row in connection.execute(
+                """
+                SELECT a.attname || ': ' || CASE WHEN a.attidentity <> '' THEN 'identity'
+                         WHEN a.attgenerated <> '' THEN 'generated ' ELSE 'default ' END
+                       || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+                FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                WHERE a.attrelid = %(table)s::regclass AND a.attnum > 0
+                  AND (d.adbin IS NOT NULL OR a.attidentity <> '')
+                UNION ALL
+                SELECT conname || ': ' || pg_get_constraintdef(oid)
+                FROM pg_constraint WHERE conrelid = %(table)s::regclass AND contype <> 'n'
+                UNION ALL
+                SELECT i.indexrelid::regclass || ': ' || regexp_replace(pg_get_indexdef(i.indexrelid), '.* ON ', 'ON ')
+                       || CASE WHEN i.indisunique THEN ' unique' ELSE '' END
+                FROM pg_index i WHERE i.indrelid = %(table)s::regclass
+                  AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
+                ORDER BY 1
+                """,
+                {"table": relation},
+            ).fetchall()
+        ]
+
+
 def originals(dsn: str) -> dict[str, int]:
     """table.column -> values kept in their original form."""
     with psycopg.connect(dsn) as connection:
@@ -121,6 +150,7 @@ def test_the_case_comes_out_as_expected(name: str, source: Path, server: Embedde
                 target, key = planned.target, planned.targets(planned.key)
             assert rows(dsn, target, key, expected) == expected.rows
         assert renamed(plan) == case.names
+        assert {table: objects(dsn, table) for table in case.objects} == case.objects
         assert originals(dsn) == case.originals
         assert failed_gates(result) == []
         assert result.exit_code == case.exit

@@ -66,6 +66,7 @@ class Case(_Strict):
     names: dict[str, str] = Field(default_factory=dict)
     findings: list[ExpectedFinding] = Field(default_factory=list)
     values: dict[str, ExpectedTable] = Field(default_factory=dict)
+    objects: dict[str, list[str]] = Field(default_factory=dict)
     originals: dict[str, int] = Field(default_factory=dict)
     round_trip: str = "equal"
 

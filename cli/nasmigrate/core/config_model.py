@@ -34,9 +34,11 @@ RULES = (
     "zero-date-as-null",
 )
 FOLD_NAMES = "fold-names"
-AVAILABLE_RULES: tuple[str, ...] = tuple(
-    name for name in RULES if name != FOLD_NAMES and not name.startswith("orphans=")
-)
+NOT_VALID = "orphans=not-valid"
+QUARANTINE = "orphans=quarantine"
+ORPHAN_RULES = (NOT_VALID, QUARANTINE)
+"""Rules for foreign keys, named at a column of theirs."""
+AVAILABLE_RULES: tuple[str, ...] = tuple(name for name in RULES if name not in (FOLD_NAMES, QUARANTINE))
 """Rules for single columns."""
 
 _SIZE = re.compile(r"(\d+)\s*(B|kB|KiB|MB|MiB|GB|GiB)?")
@@ -116,8 +118,18 @@ class ColumnSection(Section):
 
     type: str | None = Field(default=None, min_length=1, description="Postgres type to use for the column.")
     rule: Annotated[tuple[str, ...], BeforeValidator(names, json_schema_input_type=str | list[str])] = Field(
-        default=(), description="Mapping rules to apply to the column."
+        default=(), description="Mapping rules to apply to the column, or what to do with its rows without a parent."
     )
+
+    @property
+    def value_rules(self) -> tuple[str, ...]:
+        """The rules that change values."""
+        return tuple(name for name in self.rule if name not in ORPHAN_RULES)
+
+    @property
+    def orphan_rule(self) -> str | None:
+        """What to do with the rows of its foreign key that have no parent."""
+        return next((name for name in self.rule if name in ORPHAN_RULES), None)
 
 
 class NamesSection(Section):

@@ -137,7 +137,7 @@ def _planned_objects(table: PlanTable, *, constraints: bool) -> _Objects:
     for key in table.foreign_keys:
         objects["foreign key", key.name] = _planned_foreign_key(key)
     for check in table.checks:
-        objects["check", check.name] = "check"
+        objects["check", check.name] = "check" + _unless(not check.not_valid, " not valid")
     return objects
 
 
@@ -235,7 +235,7 @@ def _planned_foreign_key(key: PlanForeignKey) -> str:
     deferred = " deferrable initially deferred" if key.deferred else ""
     return (
         f"({_list(key.columns)}) references {_quoted(key.parent)} ({_list(key.parent_columns)})"
-        f" on update {key.on_update} on delete {key.on_delete}{deferred}"
+        f" on update {key.on_update} on delete {key.on_delete}{deferred}{_unless(not key.not_valid, ' not valid')}"
     )
 
 

@@ -219,6 +219,14 @@ class Orphans:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Violations:
+    """Rows that do not satisfy one CHECK: how many, and up to five of their keys."""
+
+    count: int
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ViewFacts:
     """What SQLite says of a view: the names of its columns, or why it cannot be read."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from nasmigrate.core.errors import UnmappableColumn
-from nasmigrate.schema.plan import Plan, PlanColumn, PlanForeignKey, PlanIndex, PlanIndexTerm, PlanTable
+from nasmigrate.schema.plan import Plan, PlanCheck, PlanColumn, PlanForeignKey, PlanIndex, PlanIndexTerm, PlanTable
 
 _TYPE = re.compile(r"([a-z ]+?)\s*(?:\((\d)\))?", re.ASCII)
 _READ_BY_TEXT = re.compile(r"(?<![:\w\\]):\w|\\:")
@@ -133,7 +133,12 @@ def foreign_key_options(key: PlanForeignKey) -> dict[str, Any]:
         options["ondelete"] = key.on_delete
     if key.deferred:
         options |= {"deferrable": True, "initially": "DEFERRED"}
-    return options
+    return options | not_valid_option(key)
+
+
+def not_valid_option(constraint: PlanForeignKey | PlanCheck) -> dict[str, Any]:
+    """Return the keyword argument of a constraint that rows which are there need not satisfy."""
+    return {"postgresql_not_valid": True} if constraint.not_valid else {}
 
 
 def _table(metadata: sa.MetaData, table: PlanTable) -> sa.Table:
@@ -148,7 +153,10 @@ def _table(metadata: sa.MetaData, table: PlanTable) -> sa.Table:
             items.append(sa.UniqueConstraint(*unique, name=index.name))
         else:
             items.append(_index(columns, index))
-    items += [sa.CheckConstraint(sa.text(sql_text(check.sql)), name=check.name) for check in table.checks]
+    items += [
+        sa.CheckConstraint(sa.text(sql_text(check.sql)), name=check.name, **not_valid_option(check))
+        for check in table.checks
+    ]
     return sa.Table(table.name, metadata, *columns.values(), *items)
 
 

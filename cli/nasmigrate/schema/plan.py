@@ -91,7 +91,10 @@ class PlanIndex(Document):
 
 
 class PlanForeignKey(Document):
-    """A foreign key, all columns in key order; parent and columns as the source calls them."""
+    """A foreign key, all columns in key order; parent and columns as the source calls them.
+
+    `not_valid`: rows that are there need not satisfy it, new and changed ones must.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -100,13 +103,15 @@ class PlanForeignKey(Document):
     on_update: str
     on_delete: str
     deferred: bool = False
+    not_valid: bool = False
 
 
 class PlanCheck(Document):
-    """A CHECK constraint in Postgres' SQL."""
+    """A CHECK constraint in Postgres' SQL; `not_valid` as for a foreign key."""
 
     name: str
     sql: str
+    not_valid: bool = False
 
 
 class PlanTable(Document):

@@ -56,8 +56,10 @@ class _Planner:
                 hint="correct the values, add a rule that takes them, or remove the rule: without it the column is"
                 " copied losslessly as it is",
             )
+        self._relations.follow_parents()
         check_tables(self._draft)
         tables = tuple(self._table(table) for table in source.schema.tables)
+        self._relations.check_rules()
         self._keys.number_again()
         declared_intent(self._draft)
         views = Views(self._draft, tables).plan()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from nasmigrate.schema.metadata import (
     default_text,
     foreign_key_options,
     metadata_from_plan,
+    not_valid_option,
     quote_all_names,
     sql_text,
     term_text,
@@ -238,7 +239,8 @@ def _create_constraints(plan: Plan) -> Iterator[str]:
             yield _create_index(table, index)
     for table in plan.tables:
         for check in table.checks:
-            yield _call("op.create_check_constraint", repr(check.name), repr(table.name), _text(sql_text(check.sql)))
+            arguments = [repr(check.name), repr(table.name), _text(sql_text(check.sql))]
+            yield _call("op.create_check_constraint", *arguments, *_options(not_valid_option(check)))
     for table in plan.tables:
         for key in table.foreign_keys:
             yield _create_foreign_key(plan, table, key)
@@ -283,13 +285,12 @@ def _create_foreign_key(plan: Plan, table: PlanTable, key: PlanForeignKey) -> st
     if any("." in name for name in (key.parent, *key.parent_columns)):
         # Alembic writes the parent as "table.column" and takes it apart at the dots again.
         return _execute(_foreign_key_sql(plan, table, key))
-    options = [f"{name}={value!r}" for name, value in foreign_key_options(key).items()]
     return _call(
         "op.create_foreign_key",
         *(repr(name) for name in (key.name, table.name, key.parent)),
         _names(key.columns),
         _names(key.parent_columns),
-        *options,
+        *_options(foreign_key_options(key)),
     )
 
 
@@ -307,6 +308,10 @@ def _foreign_key_sql(plan: Plan, table: PlanTable, key: PlanForeignKey) -> str:
 
 def _drop_constraint(name: str, table: PlanTable, kind: str) -> str:
     return _call("op.drop_constraint", repr(name), repr(table.name), f"type_={kind!r}")
+
+
+def _options(options: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={value!r}" for name, value in options.items()]
 
 
 def _execute(sql: str) -> str:

@@ -18,6 +18,7 @@ from nasmigrate.schema.names import NameMap
 from nasmigrate.schema.parts import SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
 from nasmigrate.schema.selection import Selection, select_tables
+from nasmigrate.sqlite.checks import find_violations
 from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
 from nasmigrate.sqlite.profile import ProfileTask, key_bounds, open_profiler, run_profile
@@ -85,7 +86,8 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
     from nasmigrate.schema.planning.draft import PlanInput
 
     config = run.context.config
-    rules = {name: section.rule for name, section in config.columns.items() if section.rule}
+    rules = {name: section.value_rules for name, section in config.columns.items() if section.value_rules}
+    orphan_rules = {name: section.orphan_rule for name, section in config.columns.items() if section.orphan_rule}
     asks = column_asks(source.schema, forced, rules)
     source = replace(source, schema=chosen.schema)
     order = [table.name for table in source.schema.tables]
@@ -96,6 +98,7 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
         with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
             orphans = find_orphans(connection, source.schema)
         views = view_facts(source.snapshot, source.schema)
+        violations = find_violations(source.snapshot, source.schema)
     return Profiled(
         source=source,
         seconds=seconds,
@@ -105,6 +108,8 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
             profiles=profiles,
             orphans=orphans,
             views=views,
+            violations=violations,
+            orphan_rules=orphan_rules,
             forced=forced,
             rules=rules,
             names=name_map(config.names),

@@ -7,11 +7,11 @@ from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.codecs.temporal import expression_shape
 from nasmigrate.schema.decide import decide
 from nasmigrate.schema.evidence import ColumnProfile
-from nasmigrate.schema.expressions import NotTranslated, translate_default
+from nasmigrate.schema.expressions import NotTranslated, Translated, translate_default
 from nasmigrate.schema.findings import value_findings
 from nasmigrate.schema.model import Table
 from nasmigrate.schema.plan import PlanColumn
-from nasmigrate.schema.planning.draft import Draft, short
+from nasmigrate.schema.planning.draft import LEFT_OUT, Draft, short
 from nasmigrate.schema.planning.generated import GeneratedColumns
 from nasmigrate.schema.planning.ruled import Refused, applied_findings, nulls_made, ruled_codec
 from nasmigrate.schema.planning.ruled_default import ruled_default
@@ -104,6 +104,7 @@ class Columns:
         column = table.column(name)
         if column.default_sql is None or name == table.rowid_alias:
             return None
+        result: Translated | NotTranslated | None
         result = ruled_default(column.default_sql, codec) if isinstance(codec, Ruled) else None
         if result is None:
             shape = codec.parameters().get("shape")
@@ -112,6 +113,8 @@ class Columns:
                 target_type=codec.pg_type,
                 text_shape=expression_shape(str(shape)) if shape else None,
             )
+        if self._draft.accepts("DEFAULT_NOT_TRANSLATED", f"{table.name}.{name}"):
+            result = NotTranslated(reason=LEFT_OUT)
         if isinstance(result, NotTranslated):
             self._draft.find(
                 "DEFAULT_NOT_TRANSLATED",

@@ -10,7 +10,7 @@ from nasmigrate.core.result import Finding, Severity
 from nasmigrate.core.toml import toml_string
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.codecs.temporal import expression_shape
-from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile, ViewFacts
+from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile, ViewFacts, Violations
 from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_strings, translate_predicate, translate_term
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.names import NameMap, Names
@@ -37,6 +37,8 @@ class PlanInput:
     excluded: tuple[Table, ...] = ()
     profiles: Mapping[str, TableProfile]
     orphans: Mapping[tuple[str, int], Orphans] = field(default_factory=dict)
+    violations: Mapping[tuple[str, int], Violations] = field(default_factory=dict)
+    orphan_rules: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, ViewFacts] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Draft:
         object: str | None = None,
         count: int = 0,
         keys: tuple[str, ...] = (),
+        rule: str | None = None,
     ) -> None:
         """Note a finding."""
         self.findings.append(
@@ -109,6 +112,7 @@ class Draft:
                 message=message,
                 count=count,
                 keys=keys,
+                rule=rule,
             )
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from nasmigrate.schema.expressions import NotTranslated
+from nasmigrate.schema.expressions import NotTranslated, Translated
 from nasmigrate.schema.model import Index, IndexTerm, Table
 from nasmigrate.schema.plan import PlanCheck, PlanIndex, PlanIndexTerm
-from nasmigrate.schema.planning.draft import Draft, short
+from nasmigrate.schema.planning.draft import LEFT_OUT, Draft, short
 from nasmigrate.schema.planning.keys import Keys
+from nasmigrate.schema.planning.wide import hashed_terms, is_too_wide
 
 
 class Indexes:
@@ -27,6 +28,8 @@ class Indexes:
             terms = [self._term(table, term) for term in index.terms]
             where = self._draft.predicate(table, index.where_sql) if index.where_sql else None
             failed = [part for part in (*terms, where) if isinstance(part, NotTranslated)]
+            if self._draft.accepts("INDEX_NOT_TRANSLATED", index.name):
+                failed = [NotTranslated(reason=LEFT_OUT)]
             if failed:
                 self._draft.find(
                     "INDEX_NOT_TRANSLATED",
@@ -39,11 +42,18 @@ class Indexes:
             for sql in (index.where_sql, *(term.expression_sql for term in index.terms)):
                 if sql is not None:
                     self._draft.note_strings(sql, self._draft.types(table), table=table.name, object=index.name)
+            name = self._name(table, index)
+            written: tuple[PlanIndexTerm, ...] | None
+            written = tuple(term for term in terms if isinstance(term, PlanIndexTerm))
+            if is_too_wide(self._draft, table, index):
+                written = hashed_terms(self._draft, table, index, written, name=name)
+            if written is None:
+                continue
             planned.append(
                 PlanIndex(
-                    name=self._name(table, index),
+                    name=name,
                     unique=index.unique,
-                    terms=tuple(term for term in terms if isinstance(term, PlanIndexTerm)),
+                    terms=written,
                     where=where.sql if where is not None and not isinstance(where, NotTranslated) else None,
                     constraint=index.origin == "u",
                 )
@@ -103,8 +113,10 @@ class Indexes:
         """The CHECKs of a table that have an exact translation."""
         planned = []
         for number, check in enumerate(table.checks, start=1):
-            result = self._draft.predicate(table, check.sql)
+            result: Translated | NotTranslated = self._draft.predicate(table, check.sql)
             derived = f"{self._draft.relation_names[table.name]}_check{number}"
+            if self._draft.accepts("CHECK_NOT_TRANSLATED", check.name or derived):
+                result = NotTranslated(reason=LEFT_OUT)
             if isinstance(result, NotTranslated):
                 self._draft.find(
                     "CHECK_NOT_TRANSLATED",
@@ -116,5 +128,17 @@ class Indexes:
                 continue
             name = self._draft.constraint(table, check.name, derived)
             self._draft.note_strings(check.sql, self._draft.types(table), table=table.name, object=name)
-            planned.append(PlanCheck(name=name, sql=result.sql))
+            violations = self._draft.source.violations.get((table.name, number - 1))
+            if violations is not None:
+                self._draft.find(
+                    "CHECK_VIOLATED",
+                    "decision",
+                    f"{violations.count} rows do not satisfy CHECK ({short(check.sql)}); it stands NOT VALID: they"
+                    " stay, new and changed rows must satisfy it, as in SQLite",
+                    table=table.name,
+                    object=name,
+                    count=violations.count,
+                    keys=violations.keys,
+                )
+            planned.append(PlanCheck(name=name, sql=result.sql, not_valid=violations is not None))
         return tuple(planned)

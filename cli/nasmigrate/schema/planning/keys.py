@@ -6,6 +6,7 @@ from nasmigrate.schema.codecs.candidate import first_word
 from nasmigrate.schema.model import Affinity, Index, Table
 from nasmigrate.schema.plan import PlanIndex, PlanIndexTerm
 from nasmigrate.schema.planning.draft import Draft
+from nasmigrate.schema.planning.wide import hashed_terms, is_too_wide
 
 MAX_BIGINT = 2**63 - 1
 _NUMBERING_WORDS = frozenset({"SERIAL", "BIGSERIAL", "SMALLSERIAL"})
@@ -31,7 +32,9 @@ class Keys:
             )
             return ()
         pk_index = next((index for index in table.indexes if index.origin == "pk"), None)
-        if pk_index is not None and self.class_collision(table, pk_index):
+        if pk_index is not None and (
+            self.class_collision(table, pk_index) or is_too_wide(self._draft, table, pk_index)
+        ):
             return ()
         return table.primary_key
 
@@ -40,16 +43,21 @@ class Keys:
         return sum(self._draft.profile(table, name).nulls for name in table.primary_key)
 
     def in_place_of_primary(self, table: Table) -> tuple[PlanIndex, ...]:
-        """The UNIQUE constraint that stands for a primary key with NULLs."""
+        """What stands for a primary key with NULLs, or with values too long for one: it is unique as well."""
         pk_index = next((index for index in table.indexes if index.origin == "pk"), None)
-        if not self.nulls_in(table) or (pk_index is not None and self.is_mixed(table, pk_index)):
+        if pk_index is None or self.is_mixed(table, pk_index):
             return ()
+        wide = is_too_wide(self._draft, table, pk_index)
+        if not wide and not self.nulls_in(table):
+            return ()
+        terms = tuple(PlanIndexTerm(column=column) for column in table.primary_key)
         derived = f"{self._draft.relation_names[table.name]}_pkey"
+        name = self._draft.constraint(table, table.primary_key_name, derived, index=True)
         return (
             PlanIndex(
-                name=self._draft.constraint(table, table.primary_key_name, derived, index=True),
+                name=name,
                 unique=True,
-                terms=tuple(PlanIndexTerm(column=column) for column in table.primary_key),
+                terms=(hashed_terms(self._draft, table, pk_index, terms, name=name) or terms) if wide else terms,
                 constraint=True,
             ),
         )

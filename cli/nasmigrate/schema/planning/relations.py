@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from nasmigrate.core.config_model import NOT_VALID
+from nasmigrate.core.errors import SchemaError, UnmappableColumn
+from nasmigrate.schema.decide import FORCED, decide
 from nasmigrate.schema.evidence import Orphans
 from nasmigrate.schema.model import ForeignKey, Table
 from nasmigrate.schema.plan import PlanForeignKey
 from nasmigrate.schema.planning.draft import Draft
 from nasmigrate.schema.planning.keys import Keys
+from nasmigrate.schema.planning.wide import is_too_wide
+from nasmigrate.schema.rules.answers import rule_block
+from nasmigrate.schema.rules.codec import Ruled
 
 
 class Relations:
@@ -15,6 +21,7 @@ class Relations:
     def __init__(self, draft: Draft, keys: Keys) -> None:
         self._draft = draft
         self._keys = keys
+        self._ruled: set[str] = set()
 
     def of(self, table: Table) -> tuple[PlanForeignKey, ...]:
         """The foreign keys of a table that hold in Postgres."""
@@ -34,6 +41,9 @@ class Relations:
                     object=name,
                     count=orphans.count if orphans else 0,
                     keys=orphans.keys if orphans else (),
+                    rule=rule_block(f"{table.name}.{table.column(key.columns[0]).name}", (NOT_VALID,))
+                    if code == "FK_ORPHANS"
+                    else None,
                 )
                 continue
             planned.append(
@@ -47,9 +57,69 @@ class Relations:
                     on_update=key.on_update,
                     on_delete=key.on_delete,
                     deferred=key.deferred,
+                    not_valid=self._rule(table, key) == NOT_VALID,
                 )
             )
         return tuple(planned)
+
+    def follow_parents(self) -> None:
+        """Give a column the type of its parent's key where it holds every value; all columns are decided."""
+        # Twice, for a parent that itself follows one.
+        for _ in range(2):
+            for table in self._draft.source.schema.tables:
+                for key in table.foreign_keys:
+                    self._follow(table, key)
+
+    def _follow(self, table: Table, key: ForeignKey) -> None:
+        source = self._draft.source
+        parent = next((other for other in source.schema.tables if other.name == key.parent), None)
+        if parent is None or len(key.columns) != len(key.parent_columns):
+            return
+        for child_name, parent_name in zip(key.columns, key.parent_columns, strict=True):
+            column = table.column(child_name)
+            subject = f"{table.name}.{column.name}"
+            mine = self._draft.codecs[table.name, column.name]
+            theirs = self._draft.codecs[parent.name, parent.column(parent_name).name]
+            asked = subject in source.forced or subject in source.rules
+            if mine.pg_type == theirs.pg_type or asked or isinstance(theirs, Ruled) or theirs.name not in FORCED:
+                continue
+            profile = self._draft.profile(table, column.name)
+            try:
+                codec = decide(column, profile, table=table.name, forced=theirs.name, compared=True)
+            except UnmappableColumn:
+                continue
+            if codec.pg_type != theirs.pg_type:
+                continue
+            self._draft.codecs[table.name, column.name] = codec
+            self._draft.find(
+                "FK_TYPE_FOLLOWS",
+                "note",
+                f"stands as {codec.pg_type}, as the key it points to does ({parent.name}.{parent_name}), not as"
+                f" {mine.pg_type}",
+                table=table.name,
+                column=column.name,
+            )
+
+    def check_rules(self) -> None:
+        """Refuse rules for orphans at a column that is part of no foreign key; all keys are planned.
+
+        Raises:
+            SchemaError: there is one.
+        """
+        unknown = sorted(self._draft.source.orphan_rules.keys() - self._ruled)
+        if unknown:
+            raise SchemaError(
+                f'[columns."{unknown[0]}"] has a rule for orphans, but the column is part of no foreign key',
+                hint="name it as table.column, in the case of the schema; the first column of the key will do",
+                details={"unknown": unknown},
+                code="NM0618",
+            )
+
+    def _rule(self, table: Table, key: ForeignKey) -> str | None:
+        names = [f"{table.name}.{table.column(column).name}" for column in key.columns]
+        self._ruled.update(names)
+        rules = self._draft.source.orphan_rules
+        return next((rules[name] for name in names if name in rules), None)
 
     def _foreign_key_problem(
         self, table: Table, position: int, key: ForeignKey
@@ -76,8 +146,23 @@ class Relations:
         if orphans is not None and orphans.respelled:
             return "FK_MISMATCH", f"{orphans.respelled} rows spell their parent otherwise than it is written", None
         if orphans is not None and orphans.count:
-            return "FK_ORPHANS", f"{orphans.count} rows have no parent", orphans
+            if self._rule(table, key) == NOT_VALID:
+                self._not_valid(table, key, orphans)
+            else:
+                return "FK_ORPHANS", f"{orphans.count} rows have no parent", orphans
         return None
+
+    def _not_valid(self, table: Table, key: ForeignKey, orphans: Orphans) -> None:
+        self._draft.find(
+            "RULE_APPLIED",
+            "note",
+            f"rule {NOT_VALID}: {orphans.count} rows without a parent in {key.parent} stay, new and changed ones must"
+            " have one",
+            table=table.name,
+            column=table.column(key.columns[0]).name,
+            count=orphans.count,
+            keys=orphans.keys,
+        )
 
     def _not_unique(self, parent: Table, columns: tuple[str, ...]) -> str | None:
         """Why no foreign key can point to these columns in Postgres; None when one can."""
@@ -92,6 +177,8 @@ class Relations:
                 continue
             if self._keys.is_mixed(parent, index):
                 reason = "the key it points to is not built: it holds several storage classes"
+            elif is_too_wide(self._draft, parent, index):
+                reason = "the key it points to holds values too long for an index"
             elif index.origin != "pk" and any(term.collation != "BINARY" for term in index.terms):
                 reason = "the key it points to does not compare by bytes, as a foreign key of Postgres does"
             else:

@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: 42f772d3eeeb
+Revision ID: 8b3c37f1343f
 Revises:
 
-Written by nasmigrate from plan b3a21ec049f1de1df338004aed36aa2671796e1768e23a98a8aa7dff4b293034.
+Written by nasmigrate from plan 5ec32c57fefb5785685aed093ae8a435ca555d1a16cae164a499d682f2f15b40.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = '42f772d3eeeb'
+revision: str = '8b3c37f1343f'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None

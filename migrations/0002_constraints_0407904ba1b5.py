@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: ea54b48e06ba
-Revises: 42f772d3eeeb
+Revision ID: 0407904ba1b5
+Revises: 8b3c37f1343f
 
-Written by nasmigrate from plan b3a21ec049f1de1df338004aed36aa2671796e1768e23a98a8aa7dff4b293034.
+Written by nasmigrate from plan 5ec32c57fefb5785685aed093ae8a435ca555d1a16cae164a499d682f2f15b40.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = 'ea54b48e06ba'
-down_revision: str | None = '42f772d3eeeb'
+revision: str = '0407904ba1b5'
+down_revision: str | None = '8b3c37f1343f'
 branch_labels: None = None
 depends_on: None = None
 

@@ -1,0 +1,2 @@
+CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT COLLATE RTRIM UNIQUE);
+INSERT INTO t (code) VALUES ('a  '), ('b'), (' a'), ('a' || char(9));
