@@ -14,6 +14,8 @@ import click
 from support.cases import catalogue_page
 from support.mutations import limits_page
 
+from nasmigrate.backup.last import LastBackup
+from nasmigrate.backup.manifest import Manifest
 from nasmigrate.commands._group import SUBCOMMANDS, cli
 from nasmigrate.core import errors
 from nasmigrate.core.config import Config, config_schema
@@ -143,6 +145,8 @@ def pages() -> dict[str, str]:
         ("plan", Plan.model_json_schema()),
         ("lint-app", AppLint.model_json_schema()),
         ("status", Status.model_json_schema()),
+        ("backup", Manifest.model_json_schema()),
+        ("last-backup", LastBackup.model_json_schema()),
     ):
         found[f"schemas/{name}.schema.json"] = json.dumps(schema, indent=2, sort_keys=True) + "\n"
     return found

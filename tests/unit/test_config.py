@@ -51,6 +51,11 @@ workers = 4
 verify_connections = 3
 [rehearse]
 round_trip = false
+[backup]
+directory = "/volume1/backups"
+databases = ["shop", "killbill"]
+keep = 7
+tools = "/usr/lib/postgresql/17/bin"
 [killbill]
 url = "https://billing.example.org"
 user = "root"

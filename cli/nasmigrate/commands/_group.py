@@ -28,6 +28,8 @@ SUBCOMMANDS = {
     "lint-app": "Look through an application's source for what Postgres will not take.",
     "stack": "Run Postgres, Redis, Kill Bill and the marketplace in containers.",
     "seed": "Put the application's people into Kill Bill.",
+    "backup": "Dump the databases and the source, and prove that it restores.",
+    "restore": "Restore a database of a backup into an empty one.",
     "report": "Show the result of a run again.",
     "runs": "List past runs and show what they left.",
     "config": "Show the settings and where each came from.",

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from nasmigrate.core.config_cutover import AppSection, CutoverSection
 from nasmigrate.core.config_section import Section, names
+from nasmigrate.core.config_services import BackupSection, KillbillSection
 
 # Rules that may be opted into per column; every other name is an error. traps: section "Rules".
 RULES = (
@@ -176,35 +177,6 @@ class RehearseSection(Section):
     round_trip: bool = Field(default=True, description="Decode Postgres back to SQLite and compare.")
 
 
-class KillbillSection(Section):
-    """`[killbill]`: where Kill Bill is, and who is put into it."""
-
-    url: str = Field(default="http://127.0.0.1:18080", min_length=1, description="Kill Bill's address.")
-    user: str = Field(default="admin", min_length=1, description="Kill Bill's administrator.")
-    password_file: str = Field(
-        default="stack/secrets/killbill_admin_password", min_length=1, description="File with that user's password."
-    )
-    api_key: str = Field(
-        default="marketplace", min_length=1, max_length=128, description="Key of the tenant; made where it is absent."
-    )
-    api_secret_file: str = Field(
-        default="stack/secrets/killbill_tenant_secret",
-        min_length=1,
-        description="File with the tenant's secret; made together with the tenant.",
-    )
-    query: str = Field(
-        default="SELECT id AS external_key, full_name AS name, email, phone FROM public.users",
-        min_length=1,
-        description="One SELECT on the target that gives the people; its columns are fields of an account.",
-    )
-    currency: str | None = Field(default=None, description="Currency of every account; Kill Bill never changes it.")
-    time_zone: str | None = Field(default="UTC", description="Time zone of every account; Kill Bill never changes it.")
-    locale: str | None = Field(default=None, description="Locale of every account, such as en_US.")
-    auto_invoicing_off: bool = Field(default=True, description="Tag new accounts so that nothing is invoiced yet.")
-    workers: int = Field(default=4, ge=1, le=4, description="Requests in flight; more than 4 gain nothing.")
-    timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds to wait for an answer.")
-
-
 SERVICES = ("postgres", "redis", "killbill", "marketplace_web")
 """What `stack up` can start, in that order."""
 
@@ -245,3 +217,4 @@ class Config(Section):
     app: AppSection = AppSection()
     cutover: CutoverSection = CutoverSection()
     stack: StackSection = StackSection()
+    backup: BackupSection = BackupSection()

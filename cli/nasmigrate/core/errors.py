@@ -4,7 +4,7 @@ NasmigrateError                         code
 ├─ UsageProblem                          2   a bad combination found after parsing
 ├─ ConfigError                           5   file, environment or value
 ├─ PreflightError                        6   anything found before the first write
-│   └─ TargetNotEmpty, RuleRefused, ValueTooLarge, OperatorNotAllowed, TargetMismatch
+│   └─ TargetNotEmpty, RuleRefused, ValueTooLarge, OperatorNotAllowed, TargetMismatch, BackupRefused
 ├─ SchemaError                           6   the schema cannot be carried as asked
 │   ├─ UnmappableColumn
 │   ├─ IdentifierClash
@@ -169,6 +169,12 @@ class TargetMismatch(PreflightError):
     """The tables that stand in the target do not take the source's rows as they are; nothing was touched."""
 
     code = "NM0607"
+
+
+class BackupRefused(PreflightError):
+    """A backup is not what its manifest says, or does not fit where it is to go; the checks are the reasons."""
+
+    code = "NM0620"
 
 
 class SchemaError(NasmigrateError):

@@ -13,6 +13,7 @@ has to live as long as the server is needed.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -103,7 +104,9 @@ class EmbeddedServer:
 
 
 @contextmanager
-def embedded_server(*, directory: Path | None = None, durable: bool = False) -> Iterator[EmbeddedServer]:
+def embedded_server(
+    *, directory: Path | None = None, durable: bool = False, programs: Path | None = None
+) -> Iterator[EmbeddedServer]:
     """Run a new, empty PostgreSQL server while the context is open; then stop it and remove all it made.
 
     As root, which PostgreSQL refuses, the server runs as `nobody`. What an earlier, killed process left in
@@ -114,6 +117,7 @@ def embedded_server(*, directory: Path | None = None, durable: bool = False) -> 
             directory.
         durable: keep the settings of a stock cluster (fsync and so on), for timings that mean something.
             Otherwise a crash of the machine destroys the cluster, which is disposable anyway.
+        programs: folder with `initdb` and `postgres` of another version, such as /usr/lib/postgresql/15/bin.
 
     Yields:
         The server, accepting connections.
@@ -122,19 +126,20 @@ def embedded_server(*, directory: Path | None = None, durable: bool = False) -> 
         TargetError: the programs are missing or cannot run here, the directory cannot be used, or the server
             did not start.
     """
-    programs = find_programs()
+    install = programs or find_programs()
     outside = Launcher(account=server_account())
     account = outside.account
     with ExitStack() as stack:
         try:
             place = stack.enter_context(_place(directory, outside))
             launcher = replace(outside, keep_open=place.lock)
-            bin_directory = usable_programs(programs, launcher=launcher, copy_to=place.path / "install")
+            bin_directory = programs or usable_programs(install, launcher=launcher, copy_to=place.path / "install")
             data = _make_directory(place.path / "data", account)
             sockets = _socket_directory(stack, place.path, launcher)
             _initdb(bin_directory, data, launcher=launcher, durable=durable)
             log = place.path / "server.log"
-            process = _start(bin_directory, data, sockets, log=log, launcher=launcher)
+            settings = {**COMMON_SETTINGS, **({} if durable else SCRATCH_SETTINGS)}
+            process = _start(bin_directory, data, sockets, settings, log=log, launcher=launcher)
             stack.callback(_stop, process)
             dsn = _conninfo(sockets)
             version = _wait_until_ready(process, dsn, data, log)
@@ -198,14 +203,9 @@ def _make_directory(path: Path, account: Account) -> Path:
 
 
 def _initdb(bin_directory: Path, data: Path, *, launcher: Launcher, durable: bool) -> None:
-    settings = {**COMMON_SETTINGS, **({} if durable else SCRATCH_SETTINGS)}
     argv = [str(bin_directory / "initdb"), "-D", str(data), "-U", SUPERUSER, "--auth=trust", "--data-checksums"]
-    argv += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    argv += ["--encoding=UTF8", *_locale(bin_directory, launcher)]
     argv += [] if durable else ["--no-sync"]
-    # Through initdb rather than by editing its files: as root we never write where another account could have
-    # put a link.
-    for name, value in settings.items():
-        argv += ["-c", f"{name}={value}"]
     try:
         done = launcher.run(argv, timeout=INITDB_TIMEOUT)
     except subprocess.TimeoutExpired as error:
@@ -225,9 +225,27 @@ def _initdb(bin_directory: Path, data: Path, *, launcher: Launcher, durable: boo
         )
 
 
-def _start(bin_directory: Path, data: Path, sockets: Path, *, log: Path, launcher: Launcher) -> subprocess.Popen[bytes]:
+def _locale(bin_directory: Path, launcher: Launcher) -> list[str]:
+    """What makes text sort by code point: the builtin locale, which came with PostgreSQL 17, or C before it."""
+    done = launcher.run([str(bin_directory / "initdb"), "--version"], timeout=INITDB_TIMEOUT)
+    major = int(re.sub(r"\D.*", "", done.stdout.rpartition(") ")[2]) or 0)
+    return ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else ["--locale=C"]
+
+
+def _start(
+    bin_directory: Path,
+    data: Path,
+    sockets: Path,
+    settings: Mapping[str, str],
+    *,
+    log: Path,
+    launcher: Launcher,
+) -> subprocess.Popen[bytes]:
     quoted = str(sockets).replace('"', '""')
     argv = [str(bin_directory / "postgres"), "-D", str(data), "-k", f'"{quoted}"', "-p", str(PORT)]
+    # Not by editing its files: as root we never write where another account could have put a link.
+    for name, value in settings.items():
+        argv += ["-c", f"{name}={value}"]
     return launcher.start(argv, log=log)
 
 

@@ -1,0 +1,121 @@
+"""Restores a dump into an empty database, and a place of its own to try that in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from nasmigrate.backup.fingerprint import Fingerprint, take_fingerprint
+from nasmigrate.backup.tools import Tools
+from nasmigrate.core.errors import TargetNotEmpty
+from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.embedded import embedded_server
+
+_RESTORE = ("--exit-on-error", "--single-transaction", "--no-tablespaces")
+_BOOTSTRAP, _SCRATCH = "nasmigrate_bootstrap", "nasmigrate_scratch"
+
+
+def restore_dump(tools: Tools, dump: Path, database: str) -> None:
+    """Run pg_restore: all of the dump, or after an error nothing.
+
+    Raises:
+        ToolFailed: it could not; the database is as it was.
+    """
+    tools.run("pg_restore", _RESTORE, database=database, stdin=dump)
+
+
+def restore_globals(tools: Tools, file: Path) -> None:
+    """Run the roles' script; the first error ends it.
+
+    Raises:
+        ToolFailed: a statement was refused.
+    """
+    tools.run("psql", ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"), database="postgres", stdin=file)
+
+
+def refuse_unless_empty(conninfo: str, display: str) -> None:
+    """Refuse a database that holds anything besides what every new one holds.
+
+    Raises:
+        TargetNotEmpty: naming what is there.
+    """
+    with connected(conninfo, purpose="nasmigrate restore") as connection:
+        found = [
+            f"{kind} {name}"
+            for kind, name in connection.execute(
+                "SELECT CASE relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' ELSE 'table' END,"
+                " format('%I.%I', nspname, relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND nspname NOT LIKE 'pg\\_%'"
+                " AND nspname <> 'information_schema'"
+                " UNION ALL SELECT 'schema', nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'"
+                " AND nspname NOT IN ('information_schema', 'public')"
+                " UNION ALL SELECT 'function', proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+                " WHERE nspname = 'public'"
+                " UNION ALL SELECT 'event trigger', evtname FROM pg_event_trigger ORDER BY 1, 2"
+            )
+        ]
+    if found:
+        raise TargetNotEmpty(
+            f"TARGET_NOT_EMPTY: {display} is not empty ({', '.join(found[:3])}); nothing was touched",
+            checks=found[:50],
+            hint="restore into a new database: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'",
+        )
+
+
+def fingerprint_of(conninfo: str) -> Fingerprint:
+    """The fingerprint of a database as it is now."""
+    with connected(conninfo, purpose="nasmigrate backup") as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return take_fingerprint(connection)
+
+
+@contextmanager
+def scratch_place(tools: Tools, server: str, globals_file: Path) -> Iterator[tuple[Tools, str]]:
+    """Where dumps can be restored to be compared: a server of the same version that is thrown away.
+
+    Where its programs are not on this machine, a new database on the server itself is taken instead.
+
+    Args:
+        tools: of the server that was dumped.
+        server: conninfo of that server, from here.
+        globals_file: the roles; they are restored, too, which proves them.
+
+    Yields:
+        Tools and the conninfo of an administrator there.
+    """
+    if not tools.can_run_a_server:
+        yield tools, server
+        return
+    with embedded_server(programs=tools.directory) as scratch:
+        # The dump may hold a role of the same name as the one that made the cluster; only another one can rename it.
+        with psycopg.connect(scratch.dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE ROLE {} SUPERUSER LOGIN").format(sql.Identifier(_SCRATCH)))
+        dsn = make_conninfo(scratch.dsn, user=_SCRATCH)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE postgres RENAME TO {}").format(sql.Identifier(_BOOTSTRAP)))
+        there = tools.at(dsn)
+        restore_globals(there, globals_file)
+        yield there, dsn
+
+
+@contextmanager
+def scratch_database(administrator: str, owner: str) -> Iterator[str]:
+    """A new database that is dropped at the end; yields its conninfo."""
+    name = f"nasmigrate_proof_{uuid4().hex[:12]}"
+    with connected(administrator, autocommit=True, purpose="nasmigrate backup") as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' OWNER {}").format(
+                sql.Identifier(name), sql.Identifier(owner)
+            )
+        )
+    try:
+        yield make_conninfo(administrator, dbname=name)
+    finally:
+        with connected(administrator, autocommit=True, purpose="nasmigrate backup") as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
