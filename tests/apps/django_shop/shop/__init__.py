@@ -1,0 +1,3 @@
+"""The shop's application; it has no pages."""
+
+urlpatterns: list[object] = []
