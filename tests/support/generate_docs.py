@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 from support.cases import catalogue_page
+from support.cutover_page import cutover_page
 from support.mutations import limits_page
 
 from nasmigrate.backup.last import LastBackup
@@ -137,6 +138,7 @@ def pages() -> dict[str, str]:
     found["config.md"] = config_page()
     found["exit-codes.md"] = exit_code_page()
     found["verification-limits.md"] = limits_page()
+    found["cutover.md"] = GENERATED + cutover_page()
     found["pgloader.md"] = pgloader_page()
     found["traps.md"] = GENERATED + catalogue_page()
     for name, schema in (

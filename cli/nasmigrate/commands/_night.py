@@ -106,7 +106,7 @@ def status_lines(status: Status) -> list[str]:
     lines += [f"  {line}" for line in status.says]
     lines += [f"did:  {line}" for line in status.did]
     if status.unreachable:
-        lines.append(f"Postgres: {status.unreachable}")
+        lines.append(f"Postgres: {' '.join(status.unreachable.split())}")
     if status.control:
         control = status.control
         lines.append(

@@ -46,7 +46,7 @@ _SAYS = {
     ),
     Meaning.UNKNOWN: ("The source is not fenced, so SQLite takes writes. Postgres cannot be reached.",),
 }
-_NEXT = {
+NEXT_STEP = {
     Meaning.NOT_BEGUN: "nasmigrate rehearse, then nasmigrate cutover",
     Meaning.SQLITE_SERVES: "nasmigrate cutover",
     Meaning.BETWEEN: "nasmigrate resume (SQLite serves again), or nasmigrate resume --forward (Postgres serves)",
@@ -100,7 +100,7 @@ def described(
         says=(*_SAYS[meaning], *_under_way(context, standing)),
         did=tuple(did),
         left=tuple(_left(context, standing)),
-        next_step="nothing: the cutover is final" if finalized else _NEXT[meaning],
+        next_step="nothing: the cutover is final" if finalized else NEXT_STEP[meaning],
         exit_code=int(_CODES.get(meaning, ExitCode.OK)) if exit_code is None else exit_code,
         control=None
         if control is None

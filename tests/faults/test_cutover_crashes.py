@@ -1,0 +1,91 @@
+"""A cutover or rollback killed at the boundary of any phase: `resume` ends with one engine, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.night import Night, make_source, night_on
+from support.processes import nasmigrate
+
+from nasmigrate.core.phases import CUTOVER, ROLLBACK
+from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
+
+# The end of a phase is the beginning of the next one. `make faults` takes all of them, a plain run those around the
+# commits.
+EVERY = bool(os.environ.get("NASMIGRATE_EVERY_CRASH"))
+CUTOVER_POINTS = [f"{phase.key}:begin" for phase in CUTOVER if phase.key != "P10"]
+CUTOVER_POINTS += ["P5:committed", "P6:committed", "P7:committed", "P9:end"]
+ROLLBACK_POINTS = [f"{phase.key}:begin" for phase in ROLLBACK] + ["R3:committed", "R4:committed", "R5:end"]
+FEW = ("P3:begin", "P5:begin", "P6:committed", "P7:committed", "R2:begin", "R3:committed", "R4:committed")
+
+
+def chosen(points: list[str]) -> list[str]:
+    """The points of this run."""
+    return [point for point in points if EVERY or point in FEW]
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[EmbeddedServer]:
+    """A server that a cutover accepts."""
+    with embedded_server(durable=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rehearsed(durable: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a source whose rehearsal passed."""
+    folder = tmp_path_factory.mktemp("rehearsed")
+    make_source(folder / "app.db")
+    night = Night(folder=folder, dsn="dbname=unused", role="unused")
+    night.write_settings()
+    done = nasmigrate(folder, "rehearse")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def night(durable: EmbeddedServer, rehearsed: Path, tmp_path: Path) -> Iterator[Night]:
+    """A night of its own for each test, with two writers."""
+    with night_on(durable.dsn, tmp_path, rehearsed, f"n{uuid.uuid4().hex[:10]}") as made:
+        made.start_writers()
+        yield made
+
+
+@pytest.mark.parametrize("point", chosen(CUTOVER_POINTS))
+def test_a_cutover_killed_at(point: str, night: Night) -> None:
+    killed = night.drive("cutover", point)
+    assert killed.returncode == -signal.SIGKILL, (night.folder / "driver.log").read_text()
+    assert len(night.takers()) <= 1
+    first = night.document("resume")
+    decided = point in ("P7:committed", "P7:end") or point[:2] in ("P8", "P9")
+    assert first["code"] in ((0, 4) if decided else (0, 11)), first
+    assert night.assert_one_serves_and_nothing_is_lost() == ("Postgres" if decided else "SQLite")
+    meaning = night.meaning()
+    again = night.document("resume")
+    assert again["code"] == first["code"] or decided, again
+    assert night.meaning() == meaning, "resume twice is not resume once"
+
+
+@pytest.mark.parametrize("point", chosen(ROLLBACK_POINTS))
+def test_a_rollback_killed_at(point: str, night: Night) -> None:
+    done = night.run("cutover")
+    assert done.returncode == 0, done.stdout + done.stderr
+    night.wait_for_writes()
+    killed = night.drive("rollback", point)
+    assert killed.returncode == -signal.SIGKILL, (night.folder / "driver.log").read_text()
+    assert len(night.takers()) <= 1
+    resumed = night.document("resume")
+    assert resumed["code"] in (0, 4), resumed
+    closed = point in ("R3:committed", "R3:end") or point[:2] in ("R4", "R5")
+    assert night.assert_one_serves_and_nothing_is_lost() == ("SQLite" if closed else "Postgres")
+    # Whatever it was, the way there and back is open again.
+    night.start_writers(("w2", "w3"))
+    if not closed:
+        done = night.run("rollback")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"

@@ -1,0 +1,101 @@
+"""The page docs/cutover.md: the phases, what happens at each failure, what the tool cannot protect against."""
+
+from __future__ import annotations
+
+from nasmigrate.core.phases import CUTOVER, FORWARD, REOPEN, ROLLBACK, UNDO, Guard, Phase, Step
+from nasmigrate.workflows.authorities import Meaning
+from nasmigrate.workflows.status import NEXT_STEP
+
+INTRODUCTION = """# Cutover and rollback
+
+`nasmigrate cutover` moves a live application from SQLite to Postgres, `nasmigrate rollback` takes it home again with
+what it wrote since. At every instant at most one of the two engines takes writes; no write that was acknowledged to the
+application is lost, and none that was refused appears. The page to follow at night is
+[cutover-runbook.md](cutover-runbook.md).
+
+Two authorities say which engine serves, and nothing else does: the **fence** in the SQLite file (a row that names the
+Postgres database and an epoch, and triggers that refuse every write to every table) and the **control row** in Postgres
+(`CLOSED`, `OPEN` or `DRAINING`, and the epoch). The journal in `.nasmigrate/` is an audit trail and may be lost.
+
+The tables below are printed from `core/phases.py`, which the workflows run and on which `tests/model/` is built: a
+model that takes every interleaving of two tools, two targets and two writers, with a crash or a pause after any step.
+"""
+
+CANNOT = """
+## What it cannot protect against
+
+- **A file that is replaced after the fence**: `cp backup.db app.db` brings back a file without a fence. `status` raises
+  the alarm (exit 11), a rollback is refused. The same holds for a snapshot of a virtual machine or a volume.
+- **A program that switches triggers off** (`SQLITE_DBCONFIG_ENABLE_TRIGGER`, `PRAGMA writable_schema`), that drops the
+  fence's triggers by name, or that runs DDL: `CREATE TABLE` and `DROP TABLE` fire no trigger. Read-only permissions on
+  the file are the second line; they do not stop root, nor a connection that is open already.
+- **A connection with `SQLITE_DBCONFIG_DEFENSIVE`** on a file with virtual tables takes the fence's triggers for a
+  damaged schema: it can neither write nor read until it moves.
+- **A superuser in Postgres** who writes with rights of his own: the switch is one membership of the application's role,
+  so the preflight refuses a role that can write without it.
+- **A target that is restored from a backup of before the opening**: its control row says `CLOSED` again. The fence
+  stands for another cluster then, so nothing is unfenced without `resume --adopt`.
+- **Clocks**: no decision depends on the time of day; limits are measured on a monotonic clock.
+- **Power cuts on a server with `fsync = off`**: the preflight refuses it.
+- **A network file system** whose locks do not hold: refused by name, and by trying a lock from a second process.
+- **Both the tool and its watchdog suspended** (not killed) while the lock is held: writes wait until one of them runs
+  again. Killed, both give the lock back at once.
+"""
+
+
+def cutover_page() -> str:
+    """The page as Markdown."""
+    parts = [INTRODUCTION, "\n## The phases of a cutover\n", _table(CUTOVER)]
+    parts += ["\n## The phases of a rollback\n", _table(ROLLBACK)]
+    parts += ["\n## What happens at each failure\n", _failures((*CUTOVER, *ROLLBACK))]
+    parts += ["\n## Where things stand, and what to do\n", _standings()]
+    parts += ["\n## The guards\n", _guards(), CANNOT]
+    return "".join(parts)
+
+
+def _table(phases: tuple[Phase, ...]) -> str:
+    lines = ["\n| | phase | what the tool does | what the application sees |\n|--|--|--|--|\n"]
+    lines += [
+        f"| {phase.key} | {phase.name}{' (**commit point**)' if phase.commit_point else ''} | {phase.does} |"
+        f" {phase.application} |\n"
+        for phase in phases
+    ]
+    return "".join(lines)
+
+
+def _failures(phases: tuple[Phase, ...]) -> str:
+    lines = [
+        "\nA crash, a kill, a lost terminal or a lost connection in the phase. An error or Ctrl-C before the opening"
+        " puts everything back by itself (exit 12, or 3 when a gate failed).\n\n",
+        "| phase | what holds then | may the watchdog kill the holder of the lock |\n|--|--|--|\n",
+    ]
+    lines += [
+        f"| {phase.key} {phase.name} | {phase.after_crash} | {'yes' if phase.killable else 'no'} |\n"
+        for phase in phases
+    ]
+    return "".join(lines)
+
+
+def _standings() -> str:
+    lines = ["\n`nasmigrate status` says which of these holds.\n\n| it says | what to do |\n|--|--|\n"]
+    lines += [f"| {meaning} | {NEXT_STEP[meaning]} |\n" for meaning in Meaning]
+    return "".join(lines)
+
+
+def _guards() -> str:
+    lines = [
+        "\nEach is needed: without it the model finds a way to lose a write, or to two engines that take them.\n\n",
+        "| guard | taken behind it |\n|--|--|\n",
+    ]
+    named = [(phase.key, step) for phase in (*CUTOVER, *ROLLBACK) for step in phase.steps]
+    named += [("undo", step) for step in UNDO]
+    named += [("resume --forward", step) for step in FORWARD]
+    named += [("abort of a rollback", step) for step in REOPEN]
+    for guard in Guard:
+        places = ", ".join(dict.fromkeys(f"{place} {step.action}" for place, step in named if _has(step, guard)))
+        lines.append(f"| {guard.value} | {places} |\n")
+    return "".join(lines)
+
+
+def _has(step: Step, guard: Guard) -> bool:
+    return guard in step.guards
