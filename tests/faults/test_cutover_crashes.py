@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from support.night import Night, make_source, night_on
-from support.processes import nasmigrate
+from support.night import Night
 
 from nasmigrate.core.phases import CUTOVER, ROLLBACK
-from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
 
 # The end of a phase is the beginning of the next one. `make faults` takes all of them, a plain run those around the
 # commits.
@@ -27,33 +22,6 @@ FEW = ("P3:begin", "P5:begin", "P6:committed", "P7:committed", "R2:begin", "R3:c
 def chosen(points: list[str]) -> list[str]:
     """The points of this run."""
     return [point for point in points if EVERY or point in FEW]
-
-
-@pytest.fixture(scope="module")
-def durable() -> Iterator[EmbeddedServer]:
-    """A server that a cutover accepts."""
-    with embedded_server(durable=True) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def rehearsed(durable: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a source whose rehearsal passed."""
-    folder = tmp_path_factory.mktemp("rehearsed")
-    make_source(folder / "app.db")
-    night = Night(folder=folder, dsn="dbname=unused", role="unused")
-    night.write_settings()
-    done = nasmigrate(folder, "rehearse")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
-
-
-@pytest.fixture
-def night(durable: EmbeddedServer, rehearsed: Path, tmp_path: Path) -> Iterator[Night]:
-    """A night of its own for each test, with two writers."""
-    with night_on(durable.dsn, tmp_path, rehearsed, f"n{uuid.uuid4().hex[:10]}") as made:
-        made.start_writers()
-        yield made
 
 
 @pytest.mark.parametrize("point", chosen(CUTOVER_POINTS))

@@ -51,6 +51,7 @@ workers = 4
 verify_connections = 3
 [rehearse]
 round_trip = false
+cutover = false
 [backup]
 directory = "/volume1/backups"
 databases = ["shop", "killbill"]
@@ -94,6 +95,7 @@ passes = 4
 lock_wait = 3
 max_lock = 3
 dump = false
+seed = true
 before_freeze = "true"
 after_open = "true"
 after_route = "true"

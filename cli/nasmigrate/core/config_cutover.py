@@ -71,6 +71,7 @@ class CutoverSection(Section):
     max_lock: float = Field(
         default=5.0, gt=0, le=3600, description="Most seconds a rollback may hold Postgres' writers up."
     )
+    seed: bool = Field(default=False, description="Seed Kill Bill after the proof, by [killbill].")
     dump: bool = Field(default=True, description="Take a pg_dump after the opening, where pg_dump is found.")
     before_freeze: str | None = _command("Command before the freeze; when it fails, nothing is frozen.")
     after_open: str | None = _command("Command after the opening; its failure is reported, and undoes nothing.")

@@ -175,6 +175,7 @@ class RehearseSection(Section):
     """`[rehearse]`: what a rehearsal proves."""
 
     round_trip: bool = Field(default=True, description="Decode Postgres back to SQLite and compare.")
+    cutover: bool = Field(default=True, description="Also rehearse cutover and rollback on a copy, under writes.")
 
 
 SERVICES = ("postgres", "redis", "killbill", "marketplace_web")

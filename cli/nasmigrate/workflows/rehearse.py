@@ -11,15 +11,16 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from nasmigrate.core.context import Context
-from nasmigrate.core.result import Result
+from nasmigrate.core.result import Gate, Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import embedded_server
 from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.load import load
-from nasmigrate.workflows.outcome import finish, predict
+from nasmigrate.workflows.outcome import finish, predict, verdict_of
 from nasmigrate.workflows.prepare import make, revisions_directory
 from nasmigrate.workflows.proof import decisions_gate, prove
+from nasmigrate.workflows.rehearse_cutover import RehearsedNight, predicted, rehearse_cutover
 from nasmigrate.workflows.run import Run, running
 from nasmigrate.workflows.source import take_source
 
@@ -41,7 +42,8 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
         check_engine(context)
         prepared = make(run, take_source(run, source))
         revisions = revisions_directory(run, prepared.plan, publish=False)
-        with _scratch(run, target, keep_target) as (conninfo, display):
+        night = RehearsedNight()
+        with _scratch(run, target, keep_target) as (conninfo, display, server):
             loaded = load(run, conninfo, display, prepared, revisions)
             proof = prove(
                 run,
@@ -52,7 +54,14 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
                 recorded=loaded.catalogue,
                 with_round_trip=context.config.rehearse.round_trip,
             )
-        proof.add(decisions_gate(prepared.plan))
+            proof.add(decisions_gate(prepared.plan))
+            if context.config.rehearse.cutover and context.config.transfer.engine == "native":
+                if verdict_of(proof.gates)[0] == "pass":
+                    with _database(server, keep=False) as (empty, _):
+                        night = rehearse_cutover(run, empty, prepared, proof)
+                else:
+                    detail = "rehearsed once all other gates pass"
+                    proof.add(Gate(name="cutover", status="skipped", detail=detail))
         prediction, rates = predict(run, prepared, loaded.copied, loaded.database_bytes)
         return finish(
             run,
@@ -62,7 +71,7 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
             source_sha256=prepared.source.sha256,
             proof=proof,
             copied=loaded.copied,
-            prediction=prediction,
+            prediction=predicted(prediction, night),
             rates=rates,
             server_version=loaded.server_version,
             engine=loaded.engine,
@@ -75,22 +84,22 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
 
 
 @contextmanager
-def _scratch(run: Run, target: Target | None, keep: bool) -> Iterator[tuple[str, str]]:
-    """A scratch database's (conninfo, display): on the given server, or on an embedded one."""
+def _scratch(run: Run, target: Target | None, keep: bool) -> Iterator[tuple[str, str, str]]:
+    """A scratch database on the given server, or on an embedded one: (conninfo, display, the server's own conninfo)."""
     if target is None:
         with run.phase("server", "embedded Postgres"):
             manager = embedded_server()
             server = manager.__enter__()
         try:
             with _database(server.dsn, keep=False) as (conninfo, _):
-                yield conninfo, f"embedded PostgreSQL {server.version}, scratch database"
+                yield conninfo, f"embedded PostgreSQL {server.version}, scratch database", server.dsn
         finally:
             manager.__exit__(None, None, None)
         return
     with _database(target.conninfo, keep=keep) as (conninfo, name):
         if keep:
             run.context.reporter.note(f"the scratch database {name} stays")
-        yield conninfo, f"{target.display}, scratch database {name}"
+        yield conninfo, f"{target.display}, scratch database {name}", target.conninfo
 
 
 @contextmanager

@@ -102,7 +102,11 @@ def night_plan(config: Config, options: Options, *, source: str, target: str, ro
         target=target,
         role=role,
         limit=limit,
-        steps=tuple(Step(phase=phase, details=tuple(lines[phase.key])) for phase in CUTOVER if phase.key != "P10"),
+        steps=tuple(
+            Step(phase=phase, details=tuple(lines[phase.key]))
+            for phase in CUTOVER
+            if phase.key != "P10" or cutover.seed
+        ),
     )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from nasmigrate.core.context import Context
 from nasmigrate.core.errors import (
+    ExitCode,
     ExternalToolError,
     GateFailed,
+    NasmigrateError,
     NotRehearsed,
     OpeningInDoubt,
     RollbackFailed,
@@ -232,7 +234,11 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
         observe(run, ends, prepared.plan, opened.before, proof)
         if routing.config.cutover.dump and not options.scratch:
             proof.add(dump_target(ends, run.directory.root, loaded.server_version, options.runner))
-    return finish(
+    seeded = True
+    if routing.config.cutover.seed and not options.scratch:
+        with steps("P10"):
+            seeded = _seed(routing, proof)
+    result = finish(
         run,
         source=str(ends.source),
         target=ends.target.display,
@@ -256,6 +262,29 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             "inconclusive": "Postgres serves; see the gates above, then nasmigrate resume",
         },
     )
+    if seeded or result.verdict == "fail":
+        return result
+    # Kill Bill is not the migration: it has a code of its own, and is never a reason to go back.
+    result = result.model_copy(
+        update={"exit_code": int(ExitCode.EXTERNAL_TOOL), "next_step": "Postgres serves; nasmigrate seed goes on"}
+    )
+    run.directory.write_json("result.json", result)
+    return result
+
+
+def _seed(routing: Routing, proof: Proof) -> bool:
+    """P10: everyone into Kill Bill; whether that is done and proven."""
+    from nasmigrate.workflows.seed import seed
+
+    try:
+        outcome = seed(routing.context, routing.ends.target)
+    except NasmigrateError as error:
+        proof.add(Gate(name="seed", status="inconclusive", detail=f"{error.message}: nasmigrate seed goes on"))
+        return False
+    detail = "; ".join(gate.detail for gate in outcome.gates)
+    passed = outcome.verdict == "pass"
+    proof.add(Gate(name="seed", status="pass" if passed else "inconclusive", detail=detail, checked=len(outcome.gates)))
+    return passed
 
 
 def _freeze_gate(opened: Opened, limit: float | None, predicted: float) -> Gate:

@@ -1,0 +1,88 @@
+"""Synthetic writes for a rehearsed cutover: `python -m nasmigrate.workflows.rehearsal_writer FILE PLAN`.
+
+An application of its own process writes to a copy of the source, table after table, until it is refused or killed. A
+write gives a row the value that another row has in the same column, so that every value is one the plan knows; columns
+of keys, constraints and checks are left alone. It writes down nothing: the comparison afterwards is of all rows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from nasmigrate.schema.plan import Plan, PlanTable
+from nasmigrate.sqlite.fence import MESSAGE
+from nasmigrate.sqlite.quoting import quote_ident
+
+PAUSE: Final = 0.02
+_BUSY: Final = 10_000
+
+
+def writable_columns(table: PlanTable) -> tuple[str, ...]:
+    """Columns that may take any value another row has there: in no key or index, not generated; names as in SQLite.
+
+    Tables with checks have none: a check may compare two columns.
+    """
+    if table.checks:
+        return ()
+    taken = {*table.key, *table.primary_key}
+    for index in table.indexes:
+        taken |= {term.column for term in index.terms if term.column is not None}
+        if any(term.expression is not None for term in index.terms) or index.where is not None:
+            return ()
+    for key in table.foreign_keys:
+        taken |= set(key.columns)
+    return tuple(
+        column.name
+        for column in table.columns
+        if column.name not in taken and not column.identity and column.generated is None
+    )
+
+
+def statements(plan: Plan) -> Iterator[str]:
+    """One UPDATE per column that may be written; `?1` and `?2` say how far down the rows are."""
+    for table in plan.tables:
+        name = quote_ident(table.name)
+        key = [quote_ident(column) for column in (table.primary_key if table.without_rowid else ("rowid",))]
+        place = f"({', '.join(key)})" if len(key) > 1 else key[0]
+        if not table.without_rowid and any(column.name.lower() == "rowid" for column in table.columns):
+            continue
+        for column in map(quote_ident, writable_columns(table)):
+            yield (
+                f"UPDATE {name} SET {column} = (SELECT {column} FROM {name} LIMIT 1 OFFSET ?1)"  # noqa: S608
+                f" WHERE {place} = (SELECT {', '.join(key)} FROM {name} LIMIT 1 OFFSET ?2)"
+            )
+
+
+def write(path: Path, plan: Plan) -> None:
+    """Write until the file refuses."""
+    every = list(statements(plan))
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+        connection.set_busy_timeout(_BUSY)
+        for number in range(1_000_000):
+            for statement in every:
+                try:
+                    connection.execute(statement, (number % 97, number % 89)).fetchall()
+                except apsw.BusyError:
+                    continue
+                except apsw.Error as error:
+                    if MESSAGE in str(error):
+                        return
+                time.sleep(PAUSE)
+            if not every:
+                return
+
+
+def main() -> None:
+    """Write to the file named by the first argument, by the plan in the second."""
+    write(Path(sys.argv[1]), Plan.model_validate_json(Path(sys.argv[2]).read_bytes()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The last part of a rehearsal: cutover and rollback of a copy, under synthetic writes, on a scratch database."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import apsw
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from nasmigrate.core.errors import NasmigrateError
+from nasmigrate.core.progress import Silent
+from nasmigrate.core.result import Gate, Prediction, Result
+from nasmigrate.core.target import Target
+from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.digests import table_name
+from nasmigrate.schema.plan import Plan
+from nasmigrate.workflows.cutover.options import Options
+from nasmigrate.workflows.cutover.run import cutover
+from nasmigrate.workflows.prepare import Prepared
+from nasmigrate.workflows.proof import Proof, round_trip_gate
+from nasmigrate.workflows.rehearsal_writer import writable_columns
+from nasmigrate.workflows.rollback import RollbackOptions, rollback
+from nasmigrate.workflows.run import Run
+from nasmigrate.workflows.source import file_state, reopen_source
+
+FOLDER = "night"
+_ROWS = 20
+"""Rows per column that are changed on Postgres before the way back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsedNight:
+    """What the rehearsed cutover measured, in seconds; both None when it did not come so far."""
+
+    freeze: float | None = None
+    pause: float | None = None
+
+
+def rehearse_cutover(run: Run, conninfo: str, prepared: Prepared, proof: Proof) -> RehearsedNight:
+    """Cut a copy of the source over to an empty scratch database, write there, roll back, compare.
+
+    Args:
+        run: the rehearsal's.
+        conninfo: an empty database, whose roles are made and removed here.
+        prepared: the source and its plan.
+        proof: takes the gates `cutover`, `rollback` and `home-again`.
+    """
+    folder = run.directory.root / FOLDER
+    folder.mkdir(mode=0o700)
+    copy = folder / "copy.db"
+    target = Target(conninfo=conninfo, display="scratch database")
+    # Its runs are of no use to anyone later; what it found is in this run's gates.
+    quiet = replace(run.context, base=folder, reporter=Silent())
+    options = Options(scratch=True, max_freeze=3600.0)
+    try:
+        journal_mode = _copy(prepared, copy)
+        with _roles(conninfo):
+            with _writing(copy, run.directory.path("plan.json")), run.phase("cutover", "of a copy, under writes"):
+                went = cutover(quiet, copy, target, options)
+            proof.add(_gate("cutover", went, f"a copy ({journal_mode}) was cut over under writes to every table"))
+            with run.phase("rollback", "of the copy, with rows written on Postgres"):
+                changed = _write_on_postgres(conninfo, prepared.plan)
+                back = rollback(quiet, copy, target, RollbackOptions(common=options))
+            proof.add(_gate("rollback", back, f"{changed} rows written on Postgres came home"))
+            with run.phase("home again"):
+                _compare(run, conninfo, prepared.plan, copy, proof)
+    except NasmigrateError as error:
+        proof.add(Gate(name="cutover", status="fail", detail=f"{error.code}: {error.message}", checked=1))
+        return RehearsedNight()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    freeze = went.rates["freeze_seconds"]
+    return RehearsedNight(freeze=freeze, pause=freeze + went.rates["open_seconds"])
+
+
+def predicted(prediction: Prediction, night: RehearsedNight) -> Prediction:
+    """The prediction with the pause that was measured on the copy in the place of the one that was computed."""
+    if night.pause is None or night.freeze is None:
+        return prediction
+    return prediction.model_copy(
+        update={
+            "write_pause_seconds": round(night.pause, 2),
+            "write_pause_basis": (
+                f"measured on a copy under synthetic writes: {night.freeze:.2f} s from the lock to the fence,"
+                f" {night.pause - night.freeze:.2f} s from there to the opening; the application's own restart comes"
+                " on top"
+            ),
+        }
+    )
+
+
+def _copy(prepared: Prepared, copy: Path) -> str:
+    """A copy that can be written, in WAL mode, as live files mostly are."""
+    shutil.copyfile(prepared.source.snapshot, copy)
+    copy.chmod(0o600)
+    with closing(apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+        return str(connection.pragma("journal_mode", "wal"))
+
+
+@contextmanager
+def _writing(copy: Path, plan: Path) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nasmigrate.workflows.rehearsal_writer", str(copy), str(plan)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _roles(conninfo: str) -> Iterator[None]:
+    """The application's role for the time of the rehearsal; the other two are made by the cutover, and go with it."""
+    database = str(conninfo_to_dict(conninfo)["dbname"])
+    names = [f"{database}_{kind}" for kind in ("app", "rw", "owner")]
+    with connected(conninfo, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(names[0])))
+    try:
+        yield
+    finally:
+        with connected(conninfo, autocommit=True) as connection:
+            there = connection.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", (names,)).fetchall()
+            for (name,) in there:
+                role = sql.Identifier(name)
+                connection.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(role))
+                connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
+                connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def _write_on_postgres(conninfo: str, plan: Plan) -> int:
+    """Change some rows of every table as the application would; how many."""
+    changed = 0
+    with connected(conninfo) as connection:
+        for table in plan.tables:
+            for name in writable_columns(table):
+                column = sql.Identifier(table.column(name).target)
+                done = connection.execute(
+                    sql.SQL(
+                        "UPDATE {table} SET {column} = (SELECT {column} FROM {table} OFFSET 1 LIMIT 1)"
+                        " WHERE ctid IN (SELECT ctid FROM {table} LIMIT {rows})"
+                        " AND EXISTS (SELECT FROM {table} OFFSET 1)"
+                    ).format(table=table_name(table), column=column, rows=sql.Literal(_ROWS))
+                )
+                changed += done.rowcount
+                connection.commit()
+    return changed
+
+
+def _gate(name: str, result: Result, what: str) -> Gate:
+    bad = [f"{gate.name}: {gate.detail}" for gate in result.gates if gate.status in ("fail", "inconclusive")]
+    return Gate(
+        name=name,
+        status="fail" if bad else "pass",
+        detail="; ".join(bad) or what,
+        checked=len(result.gates),
+        seconds=result.seconds,
+    )
+
+
+def _compare(run: Run, conninfo: str, plan: Plan, copy: Path, proof: Proof) -> None:
+    """Postgres, which is closed, against the copy as it came home: every row, by the round trip."""
+    source = reopen_source(copy, copy, "", file_state(copy))
+    part = Proof()
+    with connected(conninfo, purpose="nasmigrate verify") as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        round_trip_gate(run, part, connection, plan, source)
+    (gate,) = part.gates
+    proof.add(gate.model_copy(update={"name": "home-again"}), part.differences, part.total)

@@ -1,0 +1,162 @@
+"""Runs that others took over from, a watchdog left alone, authorities that were lost: nothing is written twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from support.night import LIMIT, Night
+
+
+def until_stopped(pid: int) -> None:
+    """Wait until the process has suspended itself."""
+    limit = time.monotonic() + LIMIT
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("T", "t"):
+        assert time.monotonic() < limit, "it never came to the point"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("point", ["P5:committed", "P6:committed", "R3:committed"])
+def test_a_suspended_run_wakes_after_resume_and_changes_nothing(point: str, night: Night) -> None:
+    what = "cutover" if point.startswith("P") else "rollback"
+    if what == "rollback":
+        assert night.run("cutover").returncode == 0
+    process = night.drive(what, point, signal.SIGSTOP, wait=False)
+    try:
+        until_stopped(process.pid)
+        if what == "rollback":
+            # Its SQLite transaction is open, so nobody else can bring the rows home, and nobody may reopen Postgres.
+            refused = night.document("resume")
+            assert refused["code"] in (12, 13, 7), refused
+            assert night.takers() == set()
+        else:
+            resumed = night.document("resume")
+            assert resumed["code"] == 0, resumed
+            assert night.takers() == {"SQLite"}
+            night.wait_for_writes()
+    finally:
+        process.send_signal(signal.SIGCONT)
+    code = process.wait(LIMIT)
+    if what == "cutover":
+        assert code in (7, 11, 12, 13), (night.folder / "driver.log").read_text()
+    else:
+        assert night.document("resume")["code"] in (0, 4)
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+@pytest.mark.parametrize(("point", "serves"), [("P6:committed", "SQLite"), ("P7:committed", "Postgres")])
+def test_the_watchdog_settles_a_dead_run_by_itself(point: str, serves: str, night: Night) -> None:
+    killed = night.drive("cutover", point, watchdog=True)
+    assert killed.returncode == -signal.SIGKILL
+    limit = time.monotonic() + LIMIT
+    while night.takers() != {serves}:
+        assert time.monotonic() < limit, "nobody settled it"
+        time.sleep(0.3)
+    night.wait_for_writes(seconds=60.0)
+    assert night.assert_one_serves_and_nothing_is_lost() == serves
+
+
+def test_forward_opens_what_was_fenced(night: Night) -> None:
+    night.drive("cutover", "P6:committed")
+    refused = night.run("resume", "--forward")
+    assert refused.returncode == 2
+    done = night.document("resume", "--forward", "--yes", "--confirm", night.database)
+    assert done["code"] in (0, 4), done
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_abort_lets_postgres_serve_again_while_rows_are_not_home(night: Night) -> None:
+    assert night.run("cutover").returncode == 0
+    night.drive("rollback", "R3:committed")
+    assert night.document("status")["writer"] == "neither"
+    done = night.document("abort")
+    assert done["code"] == 0, done
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+    assert night.run("abort").returncode == 11
+
+
+@pytest.mark.parametrize("damage", ["deleted", "flipped"])
+def test_the_journal_is_no_authority(damage: str, night: Night) -> None:
+    night.drive("cutover", "P7:committed")
+    journal = night.folder / ".nasmigrate" / "journal.jsonl"
+    if damage == "deleted":
+        shutil.rmtree(night.folder / ".nasmigrate")
+    else:
+        data = bytearray(journal.read_bytes())
+        for place in range(10, len(data), 97):
+            data[place] ^= 0x55
+        journal.write_bytes(data)
+    assert night.document("resume")["code"] in (0, 4)
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_a_source_that_was_replaced_after_the_fence_raises_the_alarm(night: Night) -> None:
+    kept = night.folder / "kept.db"
+    with psycopg.connect(night.dsn):
+        pass
+    assert night.run("cutover").returncode == 0
+    shutil.copy2(night.source, kept)
+    night.stop_writers()
+    fenced = night.source.read_bytes()
+    # What an operator does who restores last night's backup.
+    backup = next(night.folder.glob(".nasmigrate/runs/*cutover*/snapshot.db"))
+    night.source.unlink()
+    shutil.copy2(backup, night.source)
+    status = night.document("status")
+    assert (status["code"], status["writer"]) == (11, "both")
+    assert night.run("rollback").returncode == 11
+    assert night.run("resume").returncode == 11
+    night.source.write_bytes(fenced)
+    assert night.document("status")["code"] == 0
+
+
+def test_postgres_gone_for_good_gives_sqlite_back_on_request_only(night: Night) -> None:
+    night.drive("cutover", "P6:committed")
+    with psycopg.connect(night.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(night.database)))
+    doubt = night.document("resume")
+    assert doubt["code"] == 4, doubt
+    assert night.takers() == set()
+    done = night.document("resume", "--postgres-is-gone", "--yes", "--confirm", night.database)
+    assert night.takers() == {"SQLite"}, done
+    night.wait_for_writes()
+    with psycopg.connect(night.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(night.database)))
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_another_target_neither_opens_nor_unfences(night: Night) -> None:
+    night.drive("cutover", "P6:committed")
+    other = night.database + "_b"
+    with psycopg.connect(night.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(other)))
+    try:
+        target = f"{night.dsn} dbname={other}"
+        for what in ("status", "resume", "abort"):
+            done = night.run(what, "--target", target)
+            assert done.returncode == 11, (what, done.stdout, done.stderr)
+        assert night.takers() == set()
+    finally:
+        with psycopg.connect(night.dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(other)))
+    assert night.document("resume")["code"] == 0
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_two_at_once_are_refused(night: Night) -> None:
+    process = night.drive("cutover", "P3:begin", signal.SIGSTOP, wait=False)
+    try:
+        until_stopped(process.pid)
+        done = night.run("cutover")
+        assert done.returncode == 11, done.stderr
+        assert "is working on this file" in done.stderr
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    assert process.wait(LIMIT) == 0, (night.folder / "driver.log").read_text()
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
