@@ -117,6 +117,7 @@ def range_digest(
     last: Sequence[SqliteValue] | None,
     *,
     careful: bool = False,
+    relation: sql.Composable | None = None,
 ) -> ChunkDigest:
     """The digests of one chunk of the key space.
 
@@ -127,9 +128,11 @@ def range_digest(
         after: exclusive lower bound, None = open.
         last: inclusive upper bound, None = open.
         careful: ORDER BY inside every aggregate.
+        relation: what stands in FROM in the place of the table, with columns of the same names; it has no alias.
     """
     inner_order = sql.SQL(" ORDER BY ") + order_by(table, "s") if careful else sql.SQL("")
     keys = key_bytes(table, codecs)
+    rows_of = sql.SQL("ONLY {}").format(table_name(table)) if relation is None else relation
     condition = where_range(table, codecs, after, last)
     where = sql.SQL(" WHERE ") + condition if condition is not None else sql.SQL("")
     columns = [
@@ -139,8 +142,8 @@ def range_digest(
     digests: list[bytes] = []
     # A row of more than 1,600 result columns is refused; the columns of a wide table go in two statements.
     for start in range(0, len(columns), 800):
-        statement = sql.SQL("SELECT count(*), {} FROM (SELECT * FROM ONLY {}{} ORDER BY {}) s").format(
-            sql.SQL(", ").join(columns[start : start + 800]), table_name(table), where, order_by(table)
+        statement = sql.SQL("SELECT count(*), {} FROM (SELECT * FROM {} r{} ORDER BY {}) s").format(
+            sql.SQL(", ").join(columns[start : start + 800]), rows_of, where, order_by(table)
         )
         row = connection.execute(statement, binary=True).fetchone()
         assert row is not None  # noqa: S101 - an aggregate always has a row
@@ -165,14 +168,23 @@ def row_bytes(table: PlanTable, codecs: Sequence[Codec]) -> sql.Composed:
 
 
 def bucket_digests(
-    connection: psycopg.Connection, table: PlanTable, codecs: Sequence[Codec], bits: int
+    connection: psycopg.Connection,
+    table: PlanTable,
+    codecs: Sequence[Codec],
+    bits: int,
+    *,
+    relation: sql.Composable | None = None,
 ) -> dict[int, ChunkDigest]:
-    """Digests of a table's buckets: bucket = the first `bits` bits of the row digest (0 to 16)."""
+    """Digests of a table's buckets: bucket = the first `bits` bits of the row digest (0 to 16).
+
+    `relation` as for `range_digest`.
+    """
+    rows_of = sql.SQL("ONLY {}").format(table_name(table)) if relation is None else relation
     statement = sql.SQL(
         "SELECT b, count(*), sha256(string_agg(d, ''::bytea ORDER BY d)) FROM ("
         "SELECT d, ((get_byte(d, 0) << 8) | get_byte(d, 1)) >> {shift} AS b FROM ("
-        "SELECT sha256({row}) AS d FROM ONLY {table} s) r) q GROUP BY b"
-    ).format(shift=sql.Literal(16 - bits), row=row_bytes(table, codecs), table=table_name(table))
+        "SELECT sha256({row}) AS d FROM {table} s) r) q GROUP BY b"
+    ).format(shift=sql.Literal(16 - bits), row=row_bytes(table, codecs), table=rows_of)
     rows = connection.execute(statement, binary=True).fetchall()
     return {bucket: ChunkDigest(rows=count, digests=(digest,)) for bucket, count, digest in rows}
 

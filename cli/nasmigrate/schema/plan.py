@@ -63,20 +63,28 @@ class PlanColumn(Document):
 
 
 class PlanIndexTerm(Document):
-    """One term of an index as Postgres DDL: a plain column, or an expression in parentheses."""
+    """One term of an index as Postgres DDL: a plain column, or an expression in parentheses.
+
+    `source` is the SQL of SQLite whose values the expression has; None where there is none (a hash of ours).
+    """
 
     column: str | None = None
     expression: str | None = None
     descending: bool = False
+    source: str | None = None
 
 
 class PlanIndex(Document):
-    """An index; `constraint` says that it carries a UNIQUE constraint of the source."""
+    """An index; `constraint` says that it carries a UNIQUE constraint of the source.
+
+    `where_source` is the WHERE as SQLite has it.
+    """
 
     name: str
     unique: bool
     terms: tuple[PlanIndexTerm, ...]
     where: str | None = None
+    where_source: str | None = None
     constraint: bool = False
 
     @property
@@ -107,10 +115,11 @@ class PlanForeignKey(Document):
 
 
 class PlanCheck(Document):
-    """A CHECK constraint in Postgres' SQL; `not_valid` as for a foreign key."""
+    """A CHECK constraint in Postgres' SQL, `source` in SQLite's; `not_valid` as for a foreign key."""
 
     name: str
     sql: str
+    source: str = ""
     not_valid: bool = False
 
 

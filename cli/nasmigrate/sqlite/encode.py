@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apsw
 
@@ -23,19 +23,24 @@ def encoded_batches(
     bounds: KeyRange | None = None,
     max_row_bytes: int = 0,
     batch_rows: int = BATCH_ROWS,
+    expressions: Sequence[str] = (),
 ) -> Iterator[EncodedBatch]:
     """Read and encode a table, or a part of its key space, in key order.
+
+    With `expressions`, SQL of the source, the last columns of the table are not the source's: they hold their values.
 
     Raises:
         TransferError: a value does not fit its codec: the file holds something the profile did not see.
     """
     ranged = table.mode == "range"
+    stored = table.columns[: len(table.columns) - len(expressions)]
     selection = Selection(
         table=table.name,
-        columns=tuple(column.name for column in table.columns),
+        columns=tuple(column.name for column in stored),
         key=table.key if ranged else (),
-        raw_text=frozenset(column.name for column in table.columns if column.raw_text),
+        raw_text=frozenset(column.name for column in stored if column.raw_text),
         encoding=encoding,
+        expressions=tuple(expressions),
     )
     indices = table.key_indices if ranged else ()
     for rows in read(

@@ -38,7 +38,7 @@ class Selection:
     """What to read of one table. `raw_text` names columns that hold text with invalid bytes.
 
     `ordered` asks for key order; without a key the order is the file's own. `rowid` is the word for the rowid, if that
-    is among the columns.
+    is among the columns. `expressions` are SQL out of the file, each a value that comes after those of the columns.
     """
 
     table: str
@@ -48,6 +48,7 @@ class Selection:
     encoding: str = "UTF-8"
     ordered: bool = True
     rowid: str | None = None
+    expressions: tuple[str, ...] = ()
 
     def sql(self, bounds: KeyRange) -> tuple[str, list[SqliteValue]]:
         """The statement and its bindings."""
@@ -77,6 +78,8 @@ class Selection:
                 )
             else:
                 terms.append(name)
+        # The line break ends a comment that the text may end with.
+        terms += [f"({expression}\n)" for expression in self.expressions]
         return f"SELECT {', '.join(terms)} FROM main.{quote_ident(self.table)}"  # noqa: S608 - quoted names only
 
     def one(self, connection: apsw.Connection, condition: str, bindings: Sequence[SqliteValue]) -> Row | None:
@@ -132,6 +135,7 @@ class _Unpacker:
 
     def __init__(self, selection: Selection) -> None:
         self._raw = [column in selection.raw_text for column in selection.columns]
+        self._raw += [False] * len(selection.expressions)
         self._encoding = selection.encoding
 
     def __call__(self, row: Row) -> Row:

@@ -131,7 +131,7 @@ class SqliteWriter:
             SourceError: SQLite does not accept it, or it does more than create a table.
         """
         text = self._schema.table(name).sql
-        self._connection.authorizer = _allow_ddl
+        self._connection.authorizer = allow_ddl
         try:
             self._connection.execute(text)
         except apsw.Error as error:
@@ -148,5 +148,6 @@ def _picked(rows: Iterable[Sequence[SqliteValue]], kept: Sequence[int]) -> Itera
         yield [row[i] for i in kept]
 
 
-def _allow_ddl(action: int, *_: str | None) -> int:
+def allow_ddl(action: int, *_: str | None) -> int:
+    """An authorizer for CREATE TABLE texts out of a file, and for what SQLite itself does to run them."""
     return apsw.SQLITE_OK if action in _DDL_ACTIONS else apsw.SQLITE_DENY

@@ -22,6 +22,7 @@ from nasmigrate.schema.model import SourceSchema, StorageClass
 from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.sqlite.open import open_snapshot
 from nasmigrate.verify.digests import TableOutcome, compare_digests
+from nasmigrate.verify.expressions import compare_expressions
 from nasmigrate.verify.localise import Localiser
 from nasmigrate.verify.round_trip import round_trip
 from nasmigrate.verify.views import compare_views
@@ -126,6 +127,8 @@ def prove(
             connection.commit()
             with _or_inconclusive(proof, connection, "sequences"):
                 _sequences(proof, connection, plan, source.schema)
+        with run.phase("expressions"), _or_inconclusive(proof, connection, "expressions"):
+            _expressions(run, proof, connection, plan, source, expected)
         if plan.views:
             with run.phase("views"), _or_inconclusive(proof, connection, "views"):
                 _views(run, proof, connection, plan, source)
@@ -305,6 +308,18 @@ def _objects(proof: Proof, connection: psycopg.Connection, plan: Plan, recorded:
         ),
         differences,
     )
+
+
+def _expressions(
+    run: Run,
+    proof: Proof,
+    connection: psycopg.Connection,
+    plan: Plan,
+    source: Source,
+    expected: Mapping[str, list[ChunkRow]],
+) -> None:
+    outcome = compare_expressions(source.snapshot, connection, plan, source.schema, expected, run.directory.root)
+    proof.add(outcome.gate, list(outcome.differences))
 
 
 def _views(run: Run, proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:

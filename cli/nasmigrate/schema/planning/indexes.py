@@ -55,6 +55,7 @@ class Indexes:
                     unique=index.unique,
                     terms=written,
                     where=where.sql if where is not None and not isinstance(where, NotTranslated) else None,
+                    where_source=index.where_sql,
                     constraint=index.origin == "u",
                 )
             )
@@ -81,10 +82,11 @@ class Indexes:
             result = self._draft.term(table, term.expression_sql)
             if isinstance(result, NotTranslated):
                 return result
-            return PlanIndexTerm(expression=result.sql, descending=term.descending)
+            return PlanIndexTerm(expression=result.sql, descending=term.descending, source=term.expression_sql)
         assert term.column is not None  # noqa: S101 - a term is a column or an expression
         name = self._draft.column_names[table.name][table.column(term.column).name]
         quoted = '"' + name.replace('"', '""') + '"'
+        stored = '"' + table.column(term.column).name.replace('"', '""') + '"'
         collation = term.collation.upper()
         if collation == "BINARY" or self._draft.types(table)[table.column(term.column).name] != "text":
             return PlanIndexTerm(column=table.column(term.column).name, descending=term.descending)
@@ -97,7 +99,9 @@ class Indexes:
                 table=table.name,
                 column=term.column,
             )
-            return PlanIndexTerm(expression=f'lower({quoted} COLLATE "C")', descending=term.descending)
+            return PlanIndexTerm(
+                expression=f'lower({quoted} COLLATE "C")', descending=term.descending, source=f"lower({stored})"
+            )
         if collation == "RTRIM":
             self._draft.find(
                 "COLLATION_RTRIM",
@@ -106,7 +110,9 @@ class Indexes:
                 table=table.name,
                 column=term.column,
             )
-            return PlanIndexTerm(expression=f"rtrim({quoted}, ' ')", descending=term.descending)
+            return PlanIndexTerm(
+                expression=f"rtrim({quoted}, ' ')", descending=term.descending, source=f"rtrim({stored}, ' ')"
+            )
         return NotTranslated(reason=f"collation {term.collation} is the application's own")
 
     def checks(self, table: Table) -> tuple[PlanCheck, ...]:
@@ -140,5 +146,5 @@ class Indexes:
                     count=violations.count,
                     keys=violations.keys,
                 )
-            planned.append(PlanCheck(name=name, sql=result.sql, not_valid=violations is not None))
+            planned.append(PlanCheck(name=name, sql=result.sql, source=check.sql, not_valid=violations is not None))
         return tuple(planned)

@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: 8b3c37f1343f
+Revision ID: b56a25cd03c2
 Revises:
 
-Written by nasmigrate from plan 5ec32c57fefb5785685aed093ae8a435ca555d1a16cae164a499d682f2f15b40.
+Written by nasmigrate from plan f46218c36ad934dc7e75e86503ad4015181ddcacd03e1ce53bd66c0bf7f0c3c5.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = '8b3c37f1343f'
+revision: str = 'b56a25cd03c2'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None

@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: 0407904ba1b5
-Revises: 8b3c37f1343f
+Revision ID: 7dfd5bdfb510
+Revises: b56a25cd03c2
 
-Written by nasmigrate from plan 5ec32c57fefb5785685aed093ae8a435ca555d1a16cae164a499d682f2f15b40.
+Written by nasmigrate from plan f46218c36ad934dc7e75e86503ad4015181ddcacd03e1ce53bd66c0bf7f0c3c5.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = '0407904ba1b5'
-down_revision: str | None = '8b3c37f1343f'
+revision: str = '7dfd5bdfb510'
+down_revision: str | None = 'b56a25cd03c2'
 branch_labels: None = None
 depends_on: None = None
 
