@@ -196,7 +196,7 @@ def pgbouncer(server: Server, mode: str) -> Iterator[int]:
         settings.write_text(
             f"[databases]\n* = host=127.0.0.1 port={server.port}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            f"auth_type = any\nauth_file = {folder}/users\npool_mode = {mode}\n"
+            f"auth_type = trust\nauth_file = {folder}/users\npool_mode = {mode}\n"
             "ignore_startup_parameters = extra_float_digits\n"
         )
         process = server.launcher.start([program, str(settings)], log=folder / "log")

@@ -15,7 +15,7 @@ NasmigrateError                         code
 ├─ TargetError                           8   the Postgres server
 │   └─ CannotConnect, Standby, ConnectionLost
 ├─ TransferError                         9   moving rows
-│   └─ CopyFailed
+│   └─ CopyFailed, DiskFull
 ├─ ExternalToolError                    10   a program we started
 │   ├─ ToolMissing, ToolFailed, ToolLied, ToolUnfit, KillBillError
 │   └─ StackError                             the containers
@@ -293,6 +293,12 @@ class CopyFailed(TransferError):
     """COPY of one chunk failed; details carry sqlstate, table, column and chunk."""
 
     code = "NM0902"
+
+
+class DiskFull(TransferError):
+    """A disk ran full in the middle of work, here or at the server."""
+
+    code = "NM0907"
 
 
 class ExternalToolError(NasmigrateError):

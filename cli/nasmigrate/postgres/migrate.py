@@ -20,9 +20,9 @@ from alembic.util import CommandError
 from psycopg import sql
 from sqlalchemy.pool import NullPool
 
-from nasmigrate.core.errors import ConnectionLost, SchemaError
+from nasmigrate.core.errors import ConnectionLost, DiskFull, SchemaError
 from nasmigrate.core.redaction import redact
-from nasmigrate.postgres.connect import connect
+from nasmigrate.postgres.connect import DISK_FULL, connect, disk_full
 
 VERSION_SCHEMA = "nasmigrate"
 VERSION_TABLE = "alembic_version"
@@ -180,9 +180,13 @@ def _mapped_errors(doing: str) -> Iterator[None]:
         raise SchemaError(f"{doing}: {error}", hint="nothing of this step was kept") from error
 
 
-def _database_error(doing: str, cause: psycopg.Error | None, error: Exception) -> SchemaError | ConnectionLost:
+def _database_error(
+    doing: str, cause: psycopg.Error | None, error: Exception
+) -> SchemaError | ConnectionLost | DiskFull:
     diagnostics = cause.diag if cause is not None else None
     sqlstate = cause.sqlstate if cause is not None else None
+    if cause is not None and sqlstate == DISK_FULL:
+        return disk_full(doing, cause)
     # Only the first line: DETAIL may quote values of a row.
     primary = diagnostics.message_primary if diagnostics is not None else None
     text = redact(primary or str(cause or error)).strip()

@@ -53,6 +53,17 @@ class Done:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What a refused chunk takes with it: the rows of its table since the last commit, the chunk's own the last.
+
+    `most` is how many they are at most, of those within the bounds.
+    """
+
+    bounds: KeyRange
+    most: int
+
+
 class Sink(Protocol):
     """Where the rows of a chunk go, in the form of binary COPY."""
 
@@ -60,8 +71,20 @@ class Sink(Protocol):
         """Take the next bytes."""
 
 
+class Nowhere:
+    """Takes rows that are there already."""
+
+    def write(self, data: bytes) -> None:
+        """Let them go."""
+
+
 class ChunkWriter:
-    """Takes tasks through one source and one target connection; a subclass says where the rows go."""
+    """Takes tasks through one source and one target connection; a subclass says where the rows go.
+
+    `undoes_transaction` says that a refused chunk takes those before it in its transaction with it.
+    """
+
+    undoes_transaction = True
 
     def __init__(self, job: CopyJob, source: apsw.Connection, target: psycopg.Connection, each_task: bool) -> None:
         self._job = job
@@ -88,7 +111,7 @@ class ChunkWriter:
             seconds=time.perf_counter() - started,
         )
 
-    def writing(self, table: PlanTable, number: int) -> AbstractContextManager[Sink]:
+    def writing(self, table: PlanTable, number: int, stretch: Stretch) -> AbstractContextManager[Sink]:
         """Where the rows of one chunk go.
 
         Raises:
@@ -116,10 +139,13 @@ class ChunkWriter:
         after, number = task.after, task.first
         batches = self.batches(table, codecs, KeyRange(after=after, last=task.last))
         pending = next(batches, None)
+        since, before = after, 0
         while True:
             making = RangeChunk(table, codecs, number)
             self._guard()
-            with self.writing(table, number) as sink:
+            most = before + self._job.limits.chunk_rows
+            stretch = Stretch(bounds=KeyRange(after=since, last=task.last), most=most)
+            with self.writing(table, number, stretch) as sink:
                 while pending is not None and not self._job.limits.full(making, pending):
                     sink.write(assemble([pending.columns[place] for place in table.written]))
                     making.add(pending)
@@ -131,6 +157,8 @@ class ChunkWriter:
                 return
             after = chunk.last
             number += task.step
+            alone = self._uncommitted == 0 or not self.undoes_transaction
+            since, before = (after, 0) if alone else (since, before + chunk.rows)
 
     # -- tables without one ----------------------------------------------------------------------------------
 
@@ -140,7 +168,8 @@ class ChunkWriter:
         bits = bucket_bits(self._job.plan.evidence[table.name].rows)
         with Buckets(table, bits, self._job.workdir) as buckets:
             self._guard()
-            with self.writing(table, 0) as sink:
+            stretch = Stretch(bounds=KeyRange(), most=self._job.plan.evidence[table.name].rows)
+            with self.writing(table, 0, stretch) as sink:
                 for batch in self.batches(table, codecs, KeyRange()):
                     rows = buckets.add(batch)
                     whole = len(table.written) == len(table.columns)

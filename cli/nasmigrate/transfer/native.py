@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 
 import psycopg
 from psycopg import sql
@@ -11,11 +12,13 @@ from psycopg import sql
 from nasmigrate.core.errors import CopyFailed
 from nasmigrate.core.pool import Pool
 from nasmigrate.core.redaction import redact
-from nasmigrate.postgres.connect import is_lost
+from nasmigrate.postgres.connect import DISK_FULL, is_lost
 from nasmigrate.postgres.digests import table_name
 from nasmigrate.schema.copy_format import HEADER, TRAILER
 from nasmigrate.schema.plan import PlanTable
-from nasmigrate.transfer.chunked import ChunkWriter, Sink, take_through
+from nasmigrate.sqlite.read import KeyRange, Selection, read
+from nasmigrate.transfer.bad_row import Tries, find_bad_row
+from nasmigrate.transfer.chunked import ChunkWriter, Sink, Stretch, take_through
 from nasmigrate.transfer.engine import CopyJob, TableCopied
 
 
@@ -37,30 +40,62 @@ class Copier(ChunkWriter):
     """Writes each chunk with one COPY."""
 
     @contextmanager
-    def writing(self, table: PlanTable, number: int) -> Iterator[Sink]:
+    def writing(self, table: PlanTable, number: int, stretch: Stretch) -> Iterator[Sink]:
         """See ChunkWriter."""
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
             table_name(table),
             sql.SQL(", ").join(sql.Identifier(table.columns[place].target) for place in table.written),
         )
-        if not self._guarded:
-            self._job.guard(self._target)
-            self._guarded = True
         try:
             with self._target.cursor() as cursor, cursor.copy(statement) as copy:
                 copy.write(HEADER)
                 yield copy
                 copy.write(TRAILER)
         except psycopg.Error as error:
-            if is_lost(error):
+            if is_lost(error) or error.sqlstate == DISK_FULL:
                 raise
-            raise CopyFailed(
-                f"Postgres refused chunk {number} of {table.name}: {redact(str(error)).strip()}",
-                hint="nothing of this chunk was kept; the chunks before it are in the ledger",
-                details={
-                    "sqlstate": error.sqlstate,
-                    "table": table.name,
-                    "column": error.diag.column_name,
-                    "chunk": number,
-                },
-            ) from error
+            raise self._refused(table, number, stretch, statement, error) from error
+
+    def undo(self) -> None:
+        """Take back what was written since the last commit."""
+        self._target.rollback()
+
+    def _refused(
+        self, table: PlanTable, number: int, stretch: Stretch, statement: sql.Composed, error: psycopg.Error
+    ) -> CopyFailed:
+        """The error for a chunk that Postgres refused, with the row it is about."""
+        self.undo()
+        codecs = table.codecs()
+        tries = Tries(
+            connection=self._target,
+            statement=statement,
+            table=table,
+            batches=lambda: self.batches(table, codecs, stretch.bounds),
+            undo=self.undo,
+        )
+        bad = find_bad_row(tries, stretch.most)
+        if bad is None:
+            where, reason, column = f"chunk {number}", redact(error.diag.message_primary or str(error)), None
+        else:
+            where, reason, column = self._row(table, stretch.bounds, bad.place), redact(bad.reason), bad.column
+        named = f"{table.name}.{column}" if column else table.name
+        return CopyFailed(
+            f"Postgres refused {named} at {where}: {reason.strip()}",
+            hint="its chunk was not kept, and nothing was dropped; correct the row, or what the target asks of it",
+            details={"sqlstate": error.sqlstate, "table": table.name, "column": column, "chunk": number, "row": where},
+        )
+
+    def _row(self, table: PlanTable, bounds: KeyRange, place: int) -> str:
+        """A row's name: its key, or its place in a table without one."""
+        if table.mode == "multiset" or not table.key:
+            return f"row {place + 1:,} as the file has them"
+        selection = Selection(
+            table=table.name,
+            columns=table.key,
+            key=table.key,
+            raw_text=frozenset(column.name for column in table.columns if column.raw_text) & frozenset(table.key),
+            encoding=self._job.plan.encoding,
+        )
+        rows = chain.from_iterable(read(self._source, selection, bounds=bounds))
+        key = next(islice(rows, place, None))
+        return ", ".join(f"{name}={value!r}" for name, value in zip(table.key, key, strict=True))

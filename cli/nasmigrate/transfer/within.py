@@ -10,7 +10,7 @@ import psycopg
 
 from nasmigrate.schema.plan import PlanTable
 from nasmigrate.sqlite.open import open_snapshot
-from nasmigrate.transfer.chunked import Sink, already_taken, tasks_of, with_done
+from nasmigrate.transfer.chunked import Nowhere, Sink, Stretch, already_taken, tasks_of, with_done
 from nasmigrate.transfer.engine import CopyJob, TableCopied
 from nasmigrate.transfer.native import Copier
 
@@ -41,15 +41,10 @@ def copy_within(
     return copied
 
 
-class _Nowhere:
-    """Takes the rows of a table that has them already."""
-
-    def write(self, data: bytes) -> None:
-        """Let them go."""
-
-
 class _WithinTransaction(Copier):
     """Writes chunks and ledger, and leaves the transaction to the caller."""
+
+    undoes_transaction = False
 
     def __init__(
         self, job: CopyJob, source: apsw.Connection, target: psycopg.Connection, kept: Collection[str]
@@ -58,13 +53,19 @@ class _WithinTransaction(Copier):
         self._kept = kept
 
     @contextmanager
-    def writing(self, table: PlanTable, number: int) -> Iterator[Sink]:
+    def writing(self, table: PlanTable, number: int, stretch: Stretch) -> Iterator[Sink]:
         """See ChunkWriter."""
         if table.name in self._kept:
-            yield _Nowhere()
+            yield Nowhere()
             return
-        with super().writing(table, number) as sink:
+        self._target.execute("SAVEPOINT nasmigrate_chunk")
+        with super().writing(table, number, stretch) as sink:
             yield sink
+        self._target.execute("RELEASE SAVEPOINT nasmigrate_chunk")
+
+    def undo(self) -> None:
+        """See Copier; what the caller and earlier chunks did stays."""
+        self._target.execute("ROLLBACK TO SAVEPOINT nasmigrate_chunk")
 
     def commit(self) -> None:
         """See ChunkWriter; here it is the caller's matter."""

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from nasmigrate.core.context import Context
 from nasmigrate.core.target import Target
-from nasmigrate.postgres.connect import check_server, connected, server_facts
+from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.control import RunRow, set_state
+from nasmigrate.postgres.preflight import check_target
 from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.run import running
 from nasmigrate.workflows.source import take_source
+from nasmigrate.workflows.space import check_space, source_bytes
+from nasmigrate.workflows.state import naming_state, nothing_written
 from nasmigrate.workflows.target import find_unfinished, refuse_unless_empty
 
 if TYPE_CHECKING:
@@ -38,7 +41,8 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
         check_engine(context)
         run.examiner.prepare()
         # Before any work on the source: the most common mistake is the wrong target.
-        unfinished = _examine(target, resume=resume)
+        unfinished = _examine(target, source, resume=resume)
+        check_space(source, context.base, server_here=False)
         # Imports come late: for a large source they run beside the snapshot.
         if unfinished is None:
             fresh = take_source(run, source)
@@ -55,22 +59,23 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
         from nasmigrate.workflows.proof import decisions_gate, prove, stillness_gate
 
         revisions = revisions_directory(run, prepared.plan, publish=False)
-        loaded = load(run, target.conninfo, target.display, prepared, revisions, unfinished)
-        proof = prove(
-            run,
-            target.conninfo,
-            prepared.plan,
-            prepared.source,
-            loaded.ledger,
-            recorded=loaded.catalogue,
-            with_round_trip=round_trip,
-        )
-        proof.add(stillness_gate(prepared.source))
-        proof.add(decisions_gate(prepared.plan))
-        if verdict_of(proof.gates)[0] == "pass":
-            with connected(target.conninfo) as connection:
-                set_state(connection, loaded.run_id, "verified")
-                connection.commit()
+        with naming_state(target.conninfo):
+            loaded = load(run, target.conninfo, target.display, prepared, revisions, unfinished)
+            proof = prove(
+                run,
+                target.conninfo,
+                prepared.plan,
+                prepared.source,
+                loaded.ledger,
+                recorded=loaded.catalogue,
+                with_round_trip=round_trip,
+            )
+            proof.add(stillness_gate(prepared.source))
+            proof.add(decisions_gate(prepared.plan))
+            if verdict_of(proof.gates)[0] == "pass":
+                with connected(target.conninfo) as connection:
+                    set_state(connection, loaded.run_id, "verified")
+                    connection.commit()
         prediction, rates = predict(run, prepared, loaded.copied, loaded.database_bytes)
         return finish(
             run,
@@ -82,7 +87,7 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
             copied=loaded.copied,
             prediction=prediction,
             rates=rates,
-            server_version=loaded.server_version,
+            server=loaded.server,
             engine=loaded.engine,
             next_step={
                 "pass": "point the application at the target; `nasmigrate verify` repeats the proof at any time",
@@ -92,11 +97,10 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
         )
 
 
-def _examine(target: Target, *, resume: bool) -> RunRow | None:
+def _examine(target: Target, source: Path, *, resume: bool) -> RunRow | None:
     """The unfinished copy in the target that is to be gone on with; None = the target is empty."""
-    with connected(target.conninfo) as connection:
-        check_server(server_facts(connection))
-        connection.commit()
+    with nothing_written(), connected(target.conninfo) as connection:
+        check_target(connection, target.conninfo, source_bytes=source_bytes(source))
         if resume:
             return find_unfinished(connection, target.display)
         refuse_unless_empty(connection, target.display)

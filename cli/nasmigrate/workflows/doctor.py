@@ -16,6 +16,7 @@ from nasmigrate.core.errors import NasmigrateError
 from nasmigrate.core.redaction import redact
 from nasmigrate.core.rundir import STATE_FOLDER
 from nasmigrate.workflows.filesystems import file_system_of, is_remote
+from nasmigrate.workflows.space import DISK_FACTOR, source_bytes
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from nasmigrate.core.target import Target
 
 Status = Literal["ok", "warn", "fail", "skipped"]
-
-DISK_FACTOR = 3
-"""Free bytes wanted per byte of the source: the snapshot, the round trip's copy, and a throw-away target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +179,7 @@ def _disk(base: Path, source: Path | None) -> Iterable[DoctorCheck]:
     if source is None or not source.is_file():
         yield DoctorCheck(name="disk", status="skipped", detail=f"{free:,} bytes free; the source's size is not known")
         return
-    wal = source.with_name(f"{source.name}-wal")
-    size = source.stat().st_size + (wal.stat().st_size if wal.is_file() else 0)
-    needed = DISK_FACTOR * size
+    needed = DISK_FACTOR * source_bytes(source)
     yield DoctorCheck(
         name="disk",
         status="ok" if free >= needed else "fail",

@@ -7,13 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from nasmigrate.core.context import Context
-from nasmigrate.core.result import Difference
 from nasmigrate.workflows.run import Run
-from nasmigrate.workflows.source import Source
 
 if TYPE_CHECKING:
+    from nasmigrate.core.result import Difference
     from nasmigrate.schema.plan import Plan
     from nasmigrate.transfer.engine import TransferEngine
+    from nasmigrate.workflows.source import Source
 
 
 def check_engine(context: Context) -> None:
@@ -54,7 +54,7 @@ def _compared(run: Run, conninfo: str, source: Source, plan: Plan, run_id: str) 
     total = 0
     with connected(conninfo, purpose="nasmigrate verify") as connection:
         ledger = read_chunks(connection, run_id)
-        connections = run.context.config.transfer.verify_connections
+        connections = run.verify_connections
         outcomes = compare_digests(conninfo, plan, ledger, connections=connections)
         with closing(open_snapshot(source.snapshot)) as reader:
             localiser = Localiser(reader, connection, plan, show_values=run.context.show_values)

@@ -22,12 +22,13 @@ from nasmigrate.core.target import Target
 from nasmigrate.core.toml import toml_string
 from nasmigrate.postgres.apply import moved_rows
 from nasmigrate.postgres.catalogue import catalogue_facts, compare_facts
-from nasmigrate.postgres.connect import check_server, connected, server_facts
+from nasmigrate.postgres.connect import connected, server_facts
 from nasmigrate.postgres.control import await_writers, set_state
 from nasmigrate.postgres.digests import bucket_digests, range_digest
 from nasmigrate.postgres.existing import delete_rows, lock_tables, orphans, read_existing
 from nasmigrate.postgres.finish import analyze, set_sequences
 from nasmigrate.postgres.ledger import read_chunks
+from nasmigrate.postgres.preflight import check_target
 from nasmigrate.postgres.quiet import quiet
 from nasmigrate.schema.existing import ExistingKey, ExistingTable
 from nasmigrate.schema.intent import history_tables
@@ -100,7 +101,7 @@ def copy_into_existing(context: Context, source: Path, target: Target, *, round_
             copied=loaded.copied,
             prediction=prediction,
             rates=rates,
-            server_version=loaded.server_version,
+            server=loaded.server,
             next_step={
                 "pass": "point the application at the target; `nasmigrate verify` repeats the proof at any time",
                 "fail": "nasmigrate report",
@@ -112,8 +113,7 @@ def copy_into_existing(context: Context, source: Path, target: Target, *, round_
 def _examine(target: Target) -> dict[str, ExistingTable]:
     """The target's tables, of a server that is fit and holds no copy of ours."""
     with connected(target.conninfo) as connection:
-        check_server(server_facts(connection))
-        connection.commit()
+        check_target(connection, target.conninfo, makes_tables=False)
         refuse_earlier_copy(connection, target.display)
         existing = read_existing(connection)
         connection.commit()
@@ -318,7 +318,7 @@ def _load(run: Run, target: Target, prepared: Prepared, existing: Mapping[str, E
         catalogue=catalogue,
         copied=copied,
         engine="",
-        server_version=facts.version,
+        server=facts,
         database_bytes=int(row[0]) if row else 0,
     )
 

@@ -11,12 +11,13 @@ import psycopg
 from nasmigrate import __version__
 from nasmigrate.core.errors import ResumeMismatch
 from nasmigrate.postgres.catalogue import catalogue_facts
-from nasmigrate.postgres.connect import check_server, connected, server_facts
+from nasmigrate.postgres.connect import ServerFacts, connected
 from nasmigrate.postgres.control import RunRow, add_run, await_writers, create_control, set_state
 from nasmigrate.postgres.control_row import Held, State, claim, create_control_row
 from nasmigrate.postgres.finish import analyze, set_sequences
 from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.postgres.loading import empty_unproven
+from nasmigrate.postgres.preflight import check_target
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
@@ -41,7 +42,7 @@ class Loaded:
     catalogue: dict[str, str]
     copied: list[TableCopied]
     engine: str
-    server_version: str
+    server: ServerFacts
     database_bytes: int
 
 
@@ -78,9 +79,8 @@ def load(
     held: Held | None = None
     with connected(conninfo, purpose="nasmigrate") as connection:
         with run.phase("target", display):
-            facts = server_facts(connection)
-            connection.commit()
-            check_server(facts)
+            fitness = check_target(connection, conninfo, source_bytes=prepared.source.size)
+            run.keep_to(fitness.slots)
             lock_target(connection)
             if resume is None:
                 refuse_unless_empty(connection, display)
@@ -130,7 +130,7 @@ def load(
         catalogue=catalogue,
         copied=copied,
         engine=engine.told,
-        server_version=facts.version,
+        server=fitness.facts,
         database_bytes=int(row[0]) if row else 0,
     )
 

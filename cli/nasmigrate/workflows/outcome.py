@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import apsw
 import psycopg
 
 from nasmigrate import __version__
 from nasmigrate.core.errors import ExitCode
-from nasmigrate.core.result import Gate, Prediction, Result, TableResult, Verdict
+from nasmigrate.core.result import Finding, Gate, Prediction, Result, TableResult, Verdict
+from nasmigrate.postgres.connect import ServerFacts
 from nasmigrate.schema.plan import Plan
 from nasmigrate.transfer.engine import TableCopied
 from nasmigrate.workflows.prepare import Prepared
@@ -69,6 +70,21 @@ def predict(
     return prediction, rates
 
 
+_BY_CODE_POINT = ("C", "POSIX", "C.UTF-8", "C.utf8", "PG_C_UTF8")
+
+
+def collation_note(server: ServerFacts) -> Iterator[Finding]:
+    """Said of a database that sorts text otherwise than SQLite does; our own columns do not follow it."""
+    if server.collation.partition(": ")[2] not in _BY_CODE_POINT:
+        yield Finding(
+            code="TARGET_COLLATION",
+            severity="note",
+            object=server.database,
+            message=f"the database sorts text by {server.collation}; the columns made here sort by code point"
+            ' (COLLATE "C"), as SQLite does, and what is created later follows the database',
+        )
+
+
 def finish(
     run: Run,
     *,
@@ -80,7 +96,7 @@ def finish(
     copied: Sequence[TableCopied] = (),
     prediction: Prediction | None = None,
     rates: dict[str, float] | None = None,
-    server_version: str | None = None,
+    server: ServerFacts | None = None,
     engine: str | None = None,
     next_step: dict[Verdict, str] | None = None,
 ) -> Result:
@@ -96,8 +112,8 @@ def finish(
         "psycopg": psycopg.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    if server_version:
-        environment["postgres"] = server_version
+    if server is not None:
+        environment |= {"postgres": server.version, "collation": server.collation}
     if engine:
         environment["engine"] = engine
     result = Result(
@@ -115,7 +131,7 @@ def finish(
         fingerprint=proof.fingerprint,
         gates=tuple(proof.gates),
         tables=tuple(tables),
-        findings=plan.findings if plan else (),
+        findings=(*(plan.findings if plan else ()), *(collation_note(server) if server else ())),
         excluded_tables=plan.excluded if plan else (),
         differences=tuple(proof.differences),
         differences_total=proof.total,

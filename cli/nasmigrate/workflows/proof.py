@@ -209,7 +209,7 @@ def _digests(
         conninfo,
         plan,
         expected,
-        connections=run.context.config.transfer.verify_connections,
+        connections=run.verify_connections,
         progress=run.meter("verify", [table.name for table in plan.tables], totals),
     )
     for outcome in outcomes:

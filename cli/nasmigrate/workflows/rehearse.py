@@ -15,6 +15,7 @@ from nasmigrate.core.result import Gate, Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import embedded_server
+from nasmigrate.postgres.preflight import check_may_create_databases
 from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.load import load
 from nasmigrate.workflows.outcome import finish, predict, verdict_of
@@ -23,6 +24,7 @@ from nasmigrate.workflows.proof import decisions_gate, prove
 from nasmigrate.workflows.rehearse_cutover import RehearsedNight, predicted, rehearse_cutover
 from nasmigrate.workflows.run import Run, running
 from nasmigrate.workflows.source import take_source
+from nasmigrate.workflows.space import check_space
 
 
 def rehearse(context: Context, source: Path, *, target: Target | None = None, keep_target: bool = False) -> Result:
@@ -40,6 +42,7 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
     """
     with running(context, "rehearse") as run:
         check_engine(context)
+        check_space(source, context.base, server_here=target is None)
         prepared = make(run, take_source(run, source))
         revisions = revisions_directory(run, prepared.plan, publish=False)
         night = RehearsedNight()
@@ -73,7 +76,7 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
             copied=loaded.copied,
             prediction=predicted(prediction, night),
             rates=rates,
-            server_version=loaded.server_version,
+            server=loaded.server,
             engine=loaded.engine,
             next_step={
                 "pass": "nasmigrate cutover, while the application runs; or stop it first, then nasmigrate copy",
@@ -106,6 +109,7 @@ def _scratch(run: Run, target: Target | None, keep: bool) -> Iterator[tuple[str,
 def _database(conninfo: str, *, keep: bool) -> Iterator[tuple[str, str]]:
     name = f"nasmigrate_rehearsal_{secrets.token_hex(4)}"
     with connected(conninfo, autocommit=True) as connection:
+        check_may_create_databases(connection)
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
         )

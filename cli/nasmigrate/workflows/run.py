@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from threading import Thread
 
 from nasmigrate import __version__
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import NasmigrateError
+from nasmigrate.core.errors import DiskFull, NasmigrateError
 from nasmigrate.core.pool import Pool
 from nasmigrate.core.progress import Progress
 from nasmigrate.core.rundir import RunDirectory
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Run:
-    """What a workflow carries along: where files go, how long each phase took, whom to tell."""
+    """What a workflow carries along: where files go, how long each phase took, whom to tell.
+
+    `slots` are the connections that the target has for us beside the workflow's own; None = as many as we like.
+    """
 
     context: Context
     command: str
@@ -34,6 +38,21 @@ class Run:
     started: float = field(default_factory=time.perf_counter)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     timeline: list[tuple[str, float]] = field(default_factory=list)
+    slots: int | None = None
+
+    def keep_to(self, slots: int) -> None:
+        """Use no more connections at once than the target has free."""
+        transfer = self.context.config.transfer
+        if slots < max(transfer.workers, transfer.verify_connections):
+            self.context.reporter.note(f"the target has {slots} connections free: fewer work at once")
+        self.slots = slots
+        self.pool.processes = min(self.pool.processes, slots)
+
+    @property
+    def verify_connections(self) -> int:
+        """How many connections verify at once."""
+        wanted = self.context.config.transfer.verify_connections
+        return wanted if self.slots is None else min(wanted, self.slots)
 
     @contextmanager
     def phase(self, name: str, detail: str = "") -> Iterator[None]:
@@ -103,6 +122,20 @@ class Meter:
 
 
 @contextmanager
+def _full_disk_named() -> Iterator[None]:
+    """Turn this machine's "no space left" into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"no space is left for {error.filename or 'the files of this run'}",
+            hint="free some space, or keep nasmigrate.toml in a folder on a larger disk",
+        ) from error
+
+
+@contextmanager
 def running(context: Context, command: str) -> Iterator[Run]:
     """A run in its own directory. An error leaves `error.json` there and passes on."""
     directory = RunDirectory.create(context.base, command)
@@ -112,7 +145,8 @@ def running(context: Context, command: str) -> Iterator[Run]:
     with directory.debug_log(), pool, closing(examiner):
         directory.event("start", command=command, version=__version__)
         try:
-            yield run
+            with _full_disk_named():
+                yield run
         except NasmigrateError as error:
             directory.event("error", code=error.code, message=error.message)
             directory.write_json(

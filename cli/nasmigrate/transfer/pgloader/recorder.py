@@ -5,19 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 from nasmigrate.schema.plan import PlanTable
-from nasmigrate.transfer.chunked import ChunkWriter, Sink
-
-
-class _Nowhere:
-    """Takes rows that are there already."""
-
-    def write(self, data: bytes) -> None:
-        """Drop them."""
+from nasmigrate.transfer.chunked import ChunkWriter, Nowhere, Sink, Stretch
 
 
 class Recorder(ChunkWriter):
     """Writes the ledger without writing rows."""
 
-    def writing(self, table: PlanTable, number: int) -> AbstractContextManager[Sink]:
+    def writing(self, table: PlanTable, number: int, stretch: Stretch) -> AbstractContextManager[Sink]:
         """See ChunkWriter."""
-        return nullcontext(_Nowhere())
+        return nullcontext(Nowhere())

@@ -13,7 +13,7 @@ import psycopg
 from nasmigrate.core.config import Config
 from nasmigrate.core.errors import RolledBack, StateError
 from nasmigrate.postgres.catalogue import catalogue_facts
-from nasmigrate.postgres.connect import connected, server_facts
+from nasmigrate.postgres.connect import ServerFacts, connected, server_facts
 from nasmigrate.postgres.control import RunRow, set_state
 from nasmigrate.postgres.control_row import Held, State, claim
 from nasmigrate.postgres.ledger import read_chunks
@@ -43,7 +43,7 @@ class Loaded:
     ledger: Ledger
     catalogue: dict[str, str]
     copied: Sequence[TableCopied]
-    server_version: str
+    server: ServerFacts
     predicted: float = 0.0
 
 
@@ -88,9 +88,9 @@ def bring_up(run: Run, ends: Ends, prepared: Prepared, earlier: RunRow | None) -
         catalogue = catalogue_facts(connection, plan.relations)
         set_state(connection, run_id, "finished", catalogue)
         connection.commit()
-        version = server_facts(connection).version
+        server = server_facts(connection)
         connection.commit()
-    return Loaded(held=held, these=these, ledger=ledger, catalogue=catalogue, copied=copied, server_version=version)
+    return Loaded(held=held, these=these, ledger=ledger, catalogue=catalogue, copied=copied, server=server)
 
 
 def pass_of(run: Run, plan: Plan, run_id: str) -> Pass:

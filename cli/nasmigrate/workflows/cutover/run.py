@@ -233,7 +233,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
     with steps("P9"):
         observe(run, ends, prepared.plan, opened.before, proof)
         if routing.config.cutover.dump and not options.scratch:
-            proof.add(dump_target(ends, run.directory.root, loaded.server_version, options.runner))
+            proof.add(dump_target(ends, run.directory.root, loaded.server.version, options.runner))
     seeded = True
     if routing.config.cutover.seed and not options.scratch:
         with steps("P10"):
@@ -255,7 +255,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             "freeze_fence_seconds": round(opened.fence_seconds, 3),
             "open_seconds": round(opened.open_seconds, 3),
         },
-        server_version=loaded.server_version,
+        server=loaded.server,
         next_step={
             "pass": "Postgres serves; nasmigrate status at any time, nasmigrate rollback to go back",
             "fail": "the proof failed: nasmigrate report, then nasmigrate rollback",
