@@ -28,7 +28,7 @@ from nasmigrate.sqlite.inspect import inspect
 from nasmigrate.sqlite.open import SourceFile
 from nasmigrate.sqlite.snapshot import take_snapshot
 from nasmigrate.workflows.bring_home import BroughtHome, Homecoming, Survey, bring_home, settle, survey
-from nasmigrate.workflows.catch_up import CaughtUp, Pass, catch_up
+from nasmigrate.workflows.catch_up import CaughtUp, Pass, catch_up, record_pending
 
 
 def no_guard(_: psycopg.Connection) -> None:
@@ -45,6 +45,7 @@ class TwoSides:
     run_id: str
     ledger: dict[str, list[ChunkRow]]
     limits: Limits
+    equal_to: Path
     passes: int = field(default=0)
     full_text: FullText = field(default_factory=FullText)
 
@@ -65,16 +66,28 @@ class TwoSides:
         path.unlink(missing_ok=True)
         return take_snapshot(self.live, path).path
 
-    def catch_up(self, conninfo: str = "") -> CaughtUp:
-        """One pass on a fresh snapshot, committed."""
+    def catch_up(self, conninfo: str = "", *, by_pages: bool = False) -> CaughtUp:
+        """One pass on a fresh snapshot, committed; `by_pages`: since the snapshot of the pass before."""
         snapshot = self.snapshot()
+        since = self.equal_to if by_pages else None
         with connected(conninfo or self.pipeline.conninfo) as connection, Pool() as pool:
-            these = Pass(plan=self.plan, run_id=self.run_id, pool=pool, limits=self.limits, workdir=self.pipeline.base)
-            done = catch_up(connection, these, SourceFile(path=snapshot), self.ledger, no_guard)
+            done = catch_up(connection, self.these(pool), SourceFile(path=snapshot), self.ledger, no_guard, since=since)
             connection.commit()
             assert read_chunks(connection, self.run_id) == done.ledger
-        self.ledger = done.ledger
+        self.ledger, self.equal_to = done.ledger, snapshot
         return done
+
+    def record_pending(self) -> None:
+        """Make the digests that passes by pages left out."""
+        with connected(self.pipeline.conninfo) as connection, Pool() as pool:
+            self.ledger = record_pending(
+                connection, self.these(pool), SourceFile(path=self.equal_to), self.ledger, no_guard
+            )
+            connection.commit()
+            assert read_chunks(connection, self.run_id) == self.ledger
+
+    def these(self, pool: Pool) -> Pass:
+        return Pass(plan=self.plan, run_id=self.run_id, pool=pool, limits=self.limits, workdir=self.pipeline.base)
 
     def bring_home(self) -> BroughtHome:
         """One pass and what follows it, in one committed transaction."""
@@ -155,7 +168,10 @@ def two_sides(
         run = latest_run(connection)
         assert run is not None
         ledger = read_chunks(connection, run.run_id)
+    snapshot = pipeline.base / "copied.db"
+    snapshot.unlink(missing_ok=True)
     return TwoSides(
+        equal_to=take_snapshot(live, snapshot).path,
         pipeline=pipeline,
         live=live,
         plan=plan,

@@ -16,6 +16,7 @@ from psycopg import sql
 from nasmigrate.core.errors import CopyFailed, TransferError
 from nasmigrate.core.redaction import redact
 from nasmigrate.postgres.connect import is_lost
+from nasmigrate.postgres.copy_out import read_raw_rows
 from nasmigrate.postgres.digests import row_bytes, table_name
 from nasmigrate.postgres.quiet import Quiet, quiet
 from nasmigrate.postgres.stage import columns_of, copy_in, make_stage
@@ -88,6 +89,20 @@ def _delete(connection: psycopg.Connection, table: PlanTable, change: TableChang
         statement = sql.SQL("DELETE FROM ONLY {} t USING {} k WHERE {}").format(table_name(table), stage, match)
     connection.execute(sql.SQL("ANALYZE {}").format(stage))
     silence.delete(table, statement)
+
+
+def read_back(connection: psycopg.Connection, plan: Plan, change: TableChanges) -> Iterator[bytes]:
+    """Raw rows of the target that have the key of any row of the changes; of a table with a range key."""
+    table = plan.table(change.table)
+    there = table.in_target_names({ours.name: ours for ours in plan.tables})
+    stage = make_stage(connection, _STAGE, there, there.key)
+    rows = (change.deleted, change.updated, change.inserted)
+    copy_in(connection, stage, there.key, columns_of(rows, there.key_indices))
+    connection.execute(sql.SQL("ANALYZE {}").format(stage))
+    match = sql.SQL(" AND ").join(sql.SQL("k.{0} = s.{0}").format(sql.Identifier(name)) for name in there.key)
+    yield from read_raw_rows(
+        connection, table, where=sql.SQL("EXISTS (SELECT FROM {} k WHERE {})").format(stage, match)
+    )
 
 
 # -- inserting -----------------------------------------------------------------------------------------------------

@@ -60,9 +60,23 @@ def replace_chunks(connection: psycopg.Connection, run_id: str, change: TableCha
         "DELETE FROM nasmigrate.chunk WHERE run_id = %(run)s AND table_name = %(table)s AND chunk = ANY(%(chunks)s)",
         these,
     )
-    connection.execute(
-        "DELETE FROM nasmigrate.originals WHERE table_name = %(table)s AND chunk = ANY(%(chunks)s)", these
-    )
+    if change.partial:
+        gone = change.originals_gone
+        connection.execute(
+            "DELETE FROM nasmigrate.originals o"
+            " USING unnest(%s::bytea[], %s::int[], %s::text[]) AS g (key, ordinal, name)"
+            " WHERE o.table_name = %s AND o.key = g.key AND o.ordinal = g.ordinal AND o.column_name = g.name",
+            (
+                [row.key for row in gone],
+                [row.ordinal for row in gone],
+                [row.column for row in gone],
+                change.table,
+            ),
+        )
+    else:
+        connection.execute(
+            "DELETE FROM nasmigrate.originals WHERE table_name = %(table)s AND chunk = ANY(%(chunks)s)", these
+        )
     add_chunks(connection, run_id, change.after)
     if change.originals:
         add_originals(connection, change.originals)

@@ -35,7 +35,8 @@ class TableChanges:
     one field for each row to be deleted, its row digest, and nothing is updated: n equal rows go, n others come.
 
     `before` are the ledger's chunks that the changes touch, `after` those that replace them (more of them where one
-    outgrew its size), and `originals` all originals of `after`.
+    outgrew its size), and `originals` all originals of `after`. With `partial`, `after` are chunks whose digests are
+    not known yet (`schema.ledger.pending`), `originals` are those that came, and `originals_gone` those that went.
     """
 
     table: str
@@ -45,6 +46,8 @@ class TableChanges:
     before: tuple[ChunkRow, ...] = ()
     after: tuple[ChunkRow, ...] = ()
     originals: list[OriginalRow] = field(default_factory=list)
+    partial: bool = False
+    originals_gone: list[OriginalRow] = field(default_factory=list)
 
     @property
     def counts(self) -> Counts:

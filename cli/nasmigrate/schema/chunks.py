@@ -38,6 +38,21 @@ def digest_of(originals: Sequence[OriginalRow]) -> bytes:
     return originals_digest(row.content for row in originals)
 
 
+def originals_of(table: PlanTable, batch: EncodedBatch, number: int) -> Iterator[OriginalRow]:
+    """The originals of a batch of a table with a range key, filed under a chunk's number."""
+    for column, encoded in zip(table.columns, batch.columns, strict=True):
+        for original in encoded.originals:
+            yield OriginalRow(
+                table=table.name,
+                chunk=number,
+                key=key_of(batch.columns, table.key_indices, original.row),
+                ordinal=0,
+                column=column.name,
+                storage_class=original.storage_class,
+                value=original.value,
+            )
+
+
 class RangeChunk:
     """One chunk of the key space; batches come in key order."""
 
@@ -60,19 +75,7 @@ class RangeChunk:
         self._digester.update(batch.columns)
         self.size += batch.size
         self.last_key = batch.last_key
-        for position, column in enumerate(batch.columns):
-            for original in column.originals:
-                self.originals.append(
-                    OriginalRow(
-                        table=self._table.name,
-                        chunk=self._number,
-                        key=key_of(batch.columns, self._key, original.row),
-                        ordinal=0,
-                        column=self._table.columns[position].name,
-                        storage_class=original.storage_class,
-                        value=original.value,
-                    )
-                )
+        self.originals.extend(originals_of(self._table, batch, self._number))
 
     def finish(self, after: tuple[SqliteValue, ...] | None, last: tuple[SqliteValue, ...] | None) -> ChunkRow:
         """The ledger row, with the bounds the chunk stands for."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nasmigrate.schema.codecs import SqliteValue
@@ -84,6 +85,27 @@ def same_content(left: ChunkRow, right: ChunkRow) -> bool:
         and (left.digests == right.digests or left.rows == 0)
         and left.originals_digest == right.originals_digest
     )
+
+
+def pending(chunk: ChunkRow, rows: int) -> ChunkRow:
+    """A chunk of which some rows changed, and whose digests were not made anew: it differs from any reading."""
+    return replace(chunk, rows=rows, digests=(), originals_digest=b"")
+
+
+def is_pending(chunk: ChunkRow) -> bool:
+    """Whether the ledger does not know what the chunk holds."""
+    return not chunk.digests
+
+
+class ChunksByKey:
+    """Finds the chunk of a key among the chunks of one table, which tile its key space."""
+
+    def __init__(self, chunks: Iterable[ChunkRow]) -> None:
+        self._chunks = in_key_order(chunks)
+        self._bounds: list[Any] = [chunk.last for chunk in self._chunks[:-1]]
+
+    def __getitem__(self, key: Key) -> ChunkRow:
+        return self._chunks[bisect_left(self._bounds, key)]
 
 
 def gaps(chunks: Iterable[ChunkRow]) -> list[tuple[Key | None, Key | None]]:

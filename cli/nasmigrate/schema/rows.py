@@ -8,10 +8,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 
 from nasmigrate.schema.chunks import EncodedBatch
-from nasmigrate.schema.codecs import Codec, Encoded
+from nasmigrate.schema.codecs import Codec, Encoded, SqliteValue
 from nasmigrate.schema.codecs.base import NULL_LENGTH
 from nasmigrate.schema.copy_format import HEADER, NULL_FIELD, TRAILER, assemble, parse
 from nasmigrate.schema.digest import row_digest
+from nasmigrate.schema.ledger import Key
 from nasmigrate.schema.plan import PlanTable
 
 Fields = list[bytes | None]
@@ -65,6 +66,20 @@ def key_of_fields(table: PlanTable, codecs: Sequence[Codec], fields: Sequence[by
         else:
             parts.append(field if codecs[index].width is not None else struct.pack(">i", len(field)) + field)
     return b"".join(parts)
+
+
+def key_of_bytes(table: PlanTable, codecs: Sequence[Codec], key: bytes) -> Key:
+    """The key that key bytes stand for; of a table with a range key, whose codecs are exact."""
+    values: list[SqliteValue] = []
+    position = 0
+    for index in table.key_indices:
+        width = codecs[index].width
+        if width is None:
+            (width,) = struct.unpack_from(">i", key, position)
+            position += 4
+        values.append(codecs[index].decode_one(key[position : position + width]))
+        position += width
+    return tuple(values)
 
 
 class Rows:

@@ -11,7 +11,7 @@ from nasmigrate.core.redaction import mask_value
 from nasmigrate.schema.chunks import EncodedBatch
 from nasmigrate.schema.codecs import Codec, Misfit, SqliteValue
 from nasmigrate.schema.plan import PlanTable
-from nasmigrate.sqlite.read import BATCH_ROWS, KeyRange, Selection, read
+from nasmigrate.sqlite.read import BATCH_ROWS, Bounds, Selection, read
 
 
 def encoded_batches(
@@ -20,7 +20,7 @@ def encoded_batches(
     codecs: list[Codec],
     *,
     encoding: str,
-    bounds: KeyRange | None = None,
+    bounds: Bounds | None = None,
     max_row_bytes: int = 0,
     batch_rows: int = BATCH_ROWS,
     expressions: Sequence[str] = (),

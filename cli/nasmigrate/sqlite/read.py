@@ -7,6 +7,7 @@ valid in UTF-8 cannot become a str: columns that hold such text are read as byte
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +35,17 @@ class KeyRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowidRanges:
+    """Rows whose rowid is in one of these ranges, both ends included; `word` is what the table calls its rowid."""
+
+    ranges: tuple[tuple[int, int], ...]
+    word: str
+
+
+Bounds = KeyRange | RowidRanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """What to read of one table. `raw_text` names columns that hold text with invalid bytes.
 
@@ -50,9 +62,11 @@ class Selection:
     rowid: str | None = None
     expressions: tuple[str, ...] = ()
 
-    def sql(self, bounds: KeyRange) -> tuple[str, list[SqliteValue]]:
-        """The statement and its bindings."""
+    def sql(self, bounds: Bounds) -> tuple[str, list[SqliteValue]]:
+        """The statement and its bindings. Rows of rowid ranges come in the order of the ranges."""
         sql = self._select()
+        if isinstance(bounds, RowidRanges):
+            return self._of_ranges(sql, bounds)
         bindings: list[SqliteValue] = []
         if self.key:
             key = ", ".join(f"{quote_ident(column)} COLLATE BINARY" for column in self.key)
@@ -67,6 +81,15 @@ class Selection:
             if self.ordered:
                 sql += f" ORDER BY {plain if not self.raw_text & set(self.key) else key}"
         return sql, bindings
+
+    def _of_ranges(self, select: str, bounds: RowidRanges) -> tuple[str, list[SqliteValue]]:
+        # The names of the ranges' ends are none that a column of the table has.
+        low, high = (quote_ident(fresh) for fresh in _fresh(self.columns, 2))
+        ends = f"json_extract(value, '$[0]') AS {low}, json_extract(value, '$[1]') AS {high}"
+        table = f"main.{quote_ident(self.table)}"
+        joined = f"(SELECT {ends} FROM json_each(?)) r CROSS JOIN {table} t"  # noqa: S608 - quoted names only
+        condition = f"t.{bounds.word} BETWEEN r.{low} AND r.{high}"
+        return f"{select.removesuffix(table)}{joined} WHERE {condition}", [json.dumps(bounds.ranges)]
 
     def _select(self) -> str:
         terms = []
@@ -92,7 +115,7 @@ def read(
     connection: apsw.Connection,
     selection: Selection,
     *,
-    bounds: KeyRange | None = None,
+    bounds: Bounds | None = None,
     max_row_bytes: int = 0,
     batch_rows: int = BATCH_ROWS,
 ) -> Iterator[list[Row]]:
@@ -128,6 +151,12 @@ def _up_to(cursor: Iterator[Row], batch_rows: int) -> list[Row]:
         if size >= BATCH_BYTES or len(rows) >= batch_rows:
             break
     return rows
+
+
+def _fresh(taken: Sequence[str], count: int) -> list[str]:
+    """Names that are none of those, however they are written."""
+    longest = max(map(len, taken))
+    return ["x" * (longest + number) for number in range(1, count + 1)]
 
 
 class _Unpacker:

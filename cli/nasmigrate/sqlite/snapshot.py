@@ -36,6 +36,7 @@ Progress = Callable[[int, int], None]
 """Called with (pages copied, pages in all) after every step; may go back to 0 when a writer intervened."""
 
 _PAGES_PER_STEP: Final = 512
+_ALL_PAGES: Final = -1
 _MAX_RESTARTS: Final = 3
 _HASH_BLOCK: Final = 1 << 20
 
@@ -119,6 +120,26 @@ def take_snapshot(
         notes=notes,
         recovered=recovered,
     )
+
+
+def take_pages(source: Path, destination: Path, *, busy_timeout: float = BUSY_TIMEOUT, fenced: bool = False) -> Path:
+    """Copy `source` to `destination` (mode 0600) as of one moment and in one step; returns `destination`.
+
+    It is neither checked nor synced nor hashed: it is there to be read once, as soon as can be, while the write lock is
+    held for it.
+
+    Raises:
+        SourceError, TransferError: as `take_snapshot`.
+    """
+    partial = destination.with_name(destination.name + ".partial")
+    with _removed_on_failure(partial):
+        _copied(check_file(source), partial, busy_timeout, None, _ALL_PAGES, fenced)
+        _make_self_contained(partial)
+        if fenced:
+            _without_fence(partial)
+        with _mapped_writes(partial):
+            partial.rename(destination)
+    return destination
 
 
 def _copied(

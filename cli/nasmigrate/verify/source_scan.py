@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,9 +54,14 @@ class _Found:
 
 
 def scan_source(
-    pool: Pool, source: SourceFile, plan: Plan, ledger: Mapping[str, list[ChunkRow]], workdir: Path
+    pool: Pool,
+    source: SourceFile,
+    plan: Plan,
+    ledger: Mapping[str, list[ChunkRow]],
+    workdir: Path,
+    tables: Collection[str],
 ) -> Scan:
-    """Digest the source by the ledger's bounds.
+    """Digest some tables of the source by the ledger's bounds.
 
     Nothing of Postgres is read. Every process opens `source` for itself: nobody may write to it meanwhile, so it is
     a snapshot, or the live file while its write lock is held.
@@ -65,8 +70,8 @@ def scan_source(
         TransferError: a value no longer fits its codec; table, column and key are named.
         SourceError: the file cannot be read.
     """
-    tasks = [task for table in plan.tables for task in _tasks(plan, table.name, ledger.get(table.name, []))]
-    spread = sum(chunk.rows for chunks in ledger.values() for chunk in chunks) >= SPREAD_ROWS
+    tasks = [task for name in tables for task in _tasks(plan, name, ledger.get(name, []))]
+    spread = sum(chunk.rows for name in tables for chunk in ledger.get(name, [])) >= SPREAD_ROWS
     changed: dict[str, list[ChunkRow]] = {}
     rows = 0
     for index, found in pool.run(_scanning, (source, plan, workdir), _Scanner.run, tasks, spread=spread):

@@ -12,7 +12,7 @@ from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.ledger import ChunkRow, bits_of
 from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.sqlite.encode import encoded_batches
-from nasmigrate.sqlite.read import BATCH_ROWS, KeyRange
+from nasmigrate.sqlite.read import BATCH_ROWS, Bounds, KeyRange
 
 
 def read_again(
@@ -94,7 +94,7 @@ def source_batches(
     plan: Plan,
     table: PlanTable,
     codecs: list[Codec],
-    bounds: KeyRange | None = None,
+    bounds: Bounds | None = None,
     *,
     batch_rows: int = BATCH_ROWS,
 ) -> Iterator[EncodedBatch]:
