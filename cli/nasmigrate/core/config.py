@@ -225,9 +225,3 @@ def _check_columns(config: Config, file: Path | None) -> None:
                 raise ConfigError(
                     f"{where}.rule: {rule!r} is for all names at once", hint=f'[names]\nrule = "{rule}"', code="NM0507"
                 )
-            if rule not in AVAILABLE_RULES:
-                raise ConfigError(
-                    f"{where}.rule: {rule!r} is known, but not yet available in this version",
-                    hint="take the line out: without it the column is copied losslessly as it is",
-                    code="NM0507",
-                )

@@ -39,7 +39,7 @@ NOT_VALID = "orphans=not-valid"
 QUARANTINE = "orphans=quarantine"
 ORPHAN_RULES = (NOT_VALID, QUARANTINE)
 """Rules for foreign keys, named at a column of theirs."""
-AVAILABLE_RULES: tuple[str, ...] = tuple(name for name in RULES if name not in (FOLD_NAMES, QUARANTINE))
+AVAILABLE_RULES: tuple[str, ...] = tuple(name for name in RULES if name != FOLD_NAMES)
 """Rules for single columns."""
 
 _SIZE = re.compile(r"(\d+)\s*(B|kB|KiB|MB|MiB|GB|GiB)?")

@@ -50,6 +50,15 @@ CREATE TABLE IF NOT EXISTS nasmigrate.originals (
     value bytea NOT NULL,
     PRIMARY KEY (table_name, key, ordinal, column_name)
 );
+CREATE TABLE IF NOT EXISTS nasmigrate.quarantine (
+    table_name text NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    column_name text NOT NULL,
+    storage_class text NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (table_name, ordinal, position)
+);
 CREATE TABLE IF NOT EXISTS nasmigrate.loading (
     run_id uuid NOT NULL REFERENCES nasmigrate.run ON DELETE CASCADE,
     table_name text NOT NULL,

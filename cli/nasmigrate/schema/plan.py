@@ -98,6 +98,15 @@ class PlanIndex(Document):
         )
 
 
+class PlanKept(Document):
+    """That a row has a parent which stays in its table, or a NULL in the key: otherwise it is set aside."""
+
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    kept: tuple[PlanKept, ...] = ()
+
+
 class PlanForeignKey(Document):
     """A foreign key, all columns in key order; parent and columns as the source calls them.
 
@@ -127,7 +136,8 @@ class PlanTable(Document):
     """One table of the target, called `target` there; left out, that is its name in the source.
 
     `key` identifies a row: the primary key or the first usable unique key; empty when there is none. `mode` is
-    `range` when chunks are ranges of the key, `multiset` when they are buckets of row digests.
+    `range` when chunks are ranges of the key, `multiset` when they are buckets of row digests. `kept` are the parents
+    that a row must have; those without are in `nasmigrate.quarantine`, by the rule orphans=quarantine.
     """
 
     name: str
@@ -140,6 +150,7 @@ class PlanTable(Document):
     indexes: tuple[PlanIndex, ...] = ()
     foreign_keys: tuple[PlanForeignKey, ...] = ()
     checks: tuple[PlanCheck, ...] = ()
+    kept: tuple[PlanKept, ...] = ()
     without_rowid: bool = False
     autoincrement: bool = False
 

@@ -100,6 +100,7 @@ class _Planner:
             indexes=self._indexes.of(table),
             foreign_keys=self._relations.of(table),
             checks=self._indexes.checks(table),
+            kept=self._draft.source.kept.get(table.name, ()),
             without_rowid=table.without_rowid,
             autoincrement=table.autoincrement,
         )

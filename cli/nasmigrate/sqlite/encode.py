@@ -11,6 +11,8 @@ from nasmigrate.core.redaction import mask_value
 from nasmigrate.schema.chunks import EncodedBatch
 from nasmigrate.schema.codecs import Codec, Misfit, SqliteValue
 from nasmigrate.schema.plan import PlanTable
+from nasmigrate.sqlite.quarantine import kept_condition
+from nasmigrate.sqlite.quoting import quote_ident
 from nasmigrate.sqlite.read import BATCH_ROWS, Bounds, Selection, read
 
 
@@ -41,6 +43,7 @@ def encoded_batches(
         raw_text=frozenset(column.name for column in stored if column.raw_text),
         encoding=encoding,
         expressions=tuple(expressions),
+        condition=kept_condition(quote_ident(table.name), table.kept),
     )
     indices = table.key_indices if ranged else ()
     for rows in read(

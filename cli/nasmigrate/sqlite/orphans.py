@@ -6,18 +6,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import apsw
 
 from nasmigrate.schema.evidence import KEYS_KEPT, Orphans
 from nasmigrate.schema.model import ForeignKey, SourceSchema, Table
-from nasmigrate.schema.plan import Plan
+from nasmigrate.schema.plan import Plan, PlanKept
+from nasmigrate.sqlite.quarantine import kept_condition
 from nasmigrate.sqlite.quoting import quote_ident
 
+Kept = Mapping[str, tuple[PlanKept, ...]]
+"""Table -> the parents that its rows must have, or they are set aside."""
 
-def find_orphans(connection: apsw.Connection, schema: SourceSchema) -> dict[tuple[str, int], Orphans]:
-    """(table, position of the foreign key) -> its orphans; keys without orphans are left out."""
+
+def find_orphans(
+    connection: apsw.Connection, schema: SourceSchema, kept: Kept | None = None
+) -> dict[tuple[str, int], Orphans]:
+    """(table, position of the foreign key) -> its orphans; keys without orphans are left out.
+
+    With `kept`, a parent that is set aside is none. Rows that are set aside count for the keys that set them aside.
+    """
+    kept = kept or {}
     found = {}
     for table in schema.tables:
         for position, key in enumerate(table.foreign_keys):
@@ -28,7 +38,7 @@ def find_orphans(connection: apsw.Connection, schema: SourceSchema) -> dict[tupl
                 parent = schema.table(key.parent)
             except KeyError:
                 continue
-            orphans = _orphans(connection, table, key, parent)
+            orphans = _orphans(connection, table, key, parent, kept)
             if orphans.count or orphans.respelled:
                 found[table.name, position] = orphans
     return found
@@ -42,7 +52,9 @@ def new_orphans(connection: apsw.Connection, schema: SourceSchema, plan: Plan, t
     found = []
     for planned in plan.tables:
         table = schema.table(planned.name)
-        carried = {(key.columns, key.parent) for key in planned.foreign_keys}
+        # What is not valid, or set aside, was there before; Postgres lets nothing be added to it.
+        aside = {(one.columns, one.parent) for one in planned.kept}
+        carried = {(key.columns, key.parent) for key in planned.foreign_keys if not key.not_valid} - aside
         for key in table.foreign_keys:
             columns = tuple(table.column(column).name for column in key.columns)
             if not any(name.lower() == key.parent.lower() for name in touched) and table.name not in touched:
@@ -60,8 +72,11 @@ def _declared(schema: SourceSchema, name: str) -> str | None:
     return next((table.name for table in schema.tables if table.name.lower() == name.lower()), None)
 
 
-def _orphans(connection: apsw.Connection, table: Table, key: ForeignKey, parent: Table) -> Orphans:
-    condition = _condition(table, key, parent)
+def _orphans(
+    connection: apsw.Connection, table: Table, key: ForeignKey, parent: Table, kept: Kept | None = None
+) -> Orphans:
+    kept = kept or {}
+    condition = _condition(table, key, parent, kept)
     count = _count(connection, condition)
     keys: list[str] = []
     if count:
@@ -72,7 +87,7 @@ def _orphans(connection: apsw.Connection, table: Table, key: ForeignKey, parent:
             for values in connection.execute(f"SELECT {columns} {condition} LIMIT {KEYS_KEPT}")
         ]
     folded = any(parent.column(name).collation != "BINARY" for name in key.parent_columns)
-    respelled = _count(connection, _condition(table, key, parent, by_bytes=True)) - count if folded else 0
+    respelled = _count(connection, _condition(table, key, parent, kept, by_bytes=True)) - count if folded else 0
     return Orphans(count=count, keys=tuple(keys), respelled=respelled)
 
 
@@ -81,7 +96,7 @@ def _count(connection: apsw.Connection, condition: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _condition(table: Table, key: ForeignKey, parent: Table, *, by_bytes: bool = False) -> str:
+def _condition(table: Table, key: ForeignKey, parent: Table, kept: Kept, *, by_bytes: bool = False) -> str:
     """FROM and WHERE of the rows whose parent is missing."""
     # The parent's column stands left of "=", so that its collation and affinity decide, as SQLite itself does.
     collation = " COLLATE BINARY" if by_bytes else ""
@@ -90,5 +105,12 @@ def _condition(table: Table, key: ForeignKey, parent: Table, *, by_bytes: bool =
         for ours, theirs in zip(key.columns, key.parent_columns, strict=True)
     )
     present = " AND ".join(f"c.{quote_ident(ours)} IS NOT NULL" for ours in key.columns)
+    above = kept_condition("p", kept.get(parent.name, ()))
+    if above:
+        match += f" AND {above}"
     exists = f"SELECT 1 FROM main.{quote_ident(parent.name)} p WHERE {match}"  # noqa: S608 - quoted names only
-    return f"FROM main.{quote_ident(table.name)} c WHERE {present} AND NOT EXISTS ({exists})"
+    condition = f"FROM main.{quote_ident(table.name)} c WHERE {present} AND NOT EXISTS ({exists})"
+    columns = tuple(table.column(name).name for name in key.columns)
+    mine = [one for one in kept.get(table.name, ()) if (one.columns, one.parent) != (columns, parent.name)]
+    staying = kept_condition("c", mine)
+    return f"{condition} AND {staying}" if staying else condition

@@ -51,6 +51,7 @@ class Selection:
 
     `ordered` asks for key order; without a key the order is the file's own. `rowid` is the word for the rowid, if that
     is among the columns. `expressions` are SQL out of the file, each a value that comes after those of the columns.
+    `condition` is SQL over the table's columns that the rows satisfy.
     """
 
     table: str
@@ -61,6 +62,7 @@ class Selection:
     ordered: bool = True
     rowid: str | None = None
     expressions: tuple[str, ...] = ()
+    condition: str = ""
 
     def sql(self, bounds: Bounds) -> tuple[str, list[SqliteValue]]:
         """The statement and its bindings. Rows of rowid ranges come in the order of the ranges."""
@@ -68,18 +70,18 @@ class Selection:
         if isinstance(bounds, RowidRanges):
             return self._of_ranges(sql, bounds)
         bindings: list[SqliteValue] = []
+        conditions = [self.condition] if self.condition else []
         if self.key:
             key = ", ".join(f"{quote_ident(column)} COLLATE BINARY" for column in self.key)
             plain = ", ".join(quote_ident(column) for column in self.key)
-            conditions = []
             for operator, bound in ((">", bounds.after), ("<=", bounds.last)):
                 if bound is not None:
                     conditions.append(f"({plain}) {operator} ({', '.join('?' * len(bound))})")
                     bindings.extend(bound)
-            if conditions:
-                sql += " WHERE " + " AND ".join(conditions)
-            if self.ordered:
-                sql += f" ORDER BY {plain if not self.raw_text & set(self.key) else key}"
+        if conditions:
+            sql += " WHERE " + " AND ".join(conditions)
+        if self.key and self.ordered:
+            sql += f" ORDER BY {plain if not self.raw_text & set(self.key) else key}"
         return sql, bindings
 
     def _of_ranges(self, select: str, bounds: RowidRanges) -> tuple[str, list[SqliteValue]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -46,6 +46,7 @@ ordinal belongs to the same row, and rows take the ordinals in ascending order. 
 which does not matter, since nothing else tells them apart.
 """
 
+RowsAside = Callable[[PlanTable], Iterable[Sequence[SqliteValue]]]
 OriginalsOf = Callable[[PlanTable], Originals]
 Progress = Callable[[str, int], None]
 """Called with a table's name and the rows of it done so far."""
@@ -70,6 +71,7 @@ def round_trip(
     workdir: Path,
     *,
     originals: OriginalsOf,
+    aside: RowsAside = lambda table: (),
     show_values: bool = False,
     progress: Progress | None = None,
 ) -> RoundTripOutcome:
@@ -84,6 +86,7 @@ def round_trip(
         snapshot: the file the tables were read from.
         workdir: private directory for the rebuilt file.
         originals: the originals of a table; see `Originals`.
+        aside: the rows of a table that were set aside, without the values of generated columns.
         show_values: put values into the differences instead of their class and size.
         progress: called after each batch.
 
@@ -105,7 +108,8 @@ def round_trip(
                 with closing(read_rows(connection, table)) as raws:
                     batches = _batches(raws, evidence.max_row_bytes if evidence else 0)
                     try:
-                        writer.insert(table, _decoded(table, batches, restoring, progress))
+                        decoded = _decoded(table, batches, restoring, progress)
+                        writer.insert(table, chain(decoded, _completed(table, aside(table))))
                     except RowRefused as refused:
                         found.append(_refused(table, refused))
                         # Read to the end: breaking a COPY off cancels it, and the caller's transaction with it.
@@ -180,6 +184,13 @@ def _decoded(
         done += len(batch)
         if progress is not None:
             progress(table.name, done)
+
+
+def _completed(table: PlanTable, rows: Iterable[Sequence[SqliteValue]]) -> Iterator[Sequence[SqliteValue]]:
+    """Rows with a NULL in the place of each generated column, which SQLite computes."""
+    for row in rows:
+        values = iter(row)
+        yield [None if column.generated is not None else next(values) for column in table.columns]
 
 
 class _Restoring:

@@ -33,6 +33,7 @@ from nasmigrate.verify.from_pages import changes_of_pages, compare_pages
 from nasmigrate.verify.from_source import FromSource
 from nasmigrate.verify.source_scan import scan_source
 from nasmigrate.verify.source_side import digest_range
+from nasmigrate.workflows.aside import set_aside
 
 Ledger = Mapping[str, list[ChunkRow]]
 Guard = Callable[[psycopg.Connection], None]
@@ -120,6 +121,8 @@ def catch_up(
     told: Mapping[str, tuple[tuple[int, int], ...] | None] = {table.name: None for table in plan.tables}
     if since is not None and not source.live:
         told = compare_pages(plan, since, source.path)
+        # Whether a row is set aside depends on its parent: pages of another table may decide it.
+        told = {name: None if plan.table(name).kept else ranges for name, ranges in told.items()}
     to_scan = [name for name, ranges in told.items() if ranges is None]
     scan = scan_source(these.pool, source, plan, ledger, these.workdir, to_scan)
     clock.lap("digest")
@@ -139,7 +142,7 @@ def catch_up(
         counts = apply_changes(connection, plan, changes) if changes else {}
         for change in changes:
             replace_chunks(connection, these.run_id, change)
-        set_sequences(connection, plan, high_water(reader))
+        set_sequences(connection, plan, set_aside(connection, reader, plan, high_water(reader)))
         clock.lap("apply")
         for change in changes:
             _verify(connection, plan, change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from nasmigrate.postgres.preflight import check_target
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.plan import Plan
+from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.transfer.engine import CopyJob, Guard, TableCopied, TransferEngine, unguarded
+from nasmigrate.workflows.aside import set_aside
 from nasmigrate.workflows.engine import engine_of
 from nasmigrate.workflows.prepare import Prepared, plan_settings
 from nasmigrate.workflows.proof import high_water
@@ -112,7 +115,9 @@ def load(
                 upgrade(conninfo, revisions, revision.revision_id, guard=guard)
         with run.phase("finish", "sequences, statistics"):
             guard(connection)
-            set_sequences(connection, plan, high_water(prepared.source.schema))
+            used = _set_aside(connection, prepared)
+            guard(connection)
+            set_sequences(connection, plan, used)
             connection.commit()
             guard(connection)
             analyze(connection, plan)
@@ -133,6 +138,12 @@ def load(
         server=fitness.facts,
         database_bytes=int(row[0]) if row else 0,
     )
+
+
+def _set_aside(connection: psycopg.Connection, prepared: Prepared) -> dict[str, int]:
+    """Write the rows without a parent that the plan sets aside; the highest number each table used, theirs included."""
+    with closing(open_snapshot(prepared.source.snapshot)) as reader, mapped_errors(prepared.source.snapshot):
+        return set_aside(connection, reader, prepared.plan, high_water(prepared.source.schema))
 
 
 def _begin(

@@ -17,6 +17,7 @@ from nasmigrate.schema.evidence import ColumnAsk, TableProfile, merged
 from nasmigrate.schema.names import NameMap
 from nasmigrate.schema.parts import SPREAD_ROWS, split_range
 from nasmigrate.schema.plan import Plan
+from nasmigrate.schema.quarantine import kept_rows
 from nasmigrate.schema.selection import Selection, select_tables
 from nasmigrate.sqlite.checks import find_violations
 from nasmigrate.sqlite.open import mapped_errors, open_snapshot
@@ -96,7 +97,8 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
         profiles = _profile(run, source, asks, run.meter("profile", order, source.counts))
         seconds = time.perf_counter() - started
         with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
-            orphans = find_orphans(connection, source.schema)
+            kept = kept_rows(source.schema, orphan_rules)
+            orphans = find_orphans(connection, source.schema, kept)
         views = view_facts(source.snapshot, source.schema)
         violations = find_violations(source.snapshot, source.schema)
     return Profiled(
@@ -110,6 +112,7 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
             views=views,
             violations=violations,
             orphan_rules=orphan_rules,
+            kept=kept,
             forced=forced,
             rules=rules,
             names=name_map(config.names),

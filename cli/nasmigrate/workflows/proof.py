@@ -16,16 +16,19 @@ from nasmigrate.postgres.connect import connected, mapped_errors
 from nasmigrate.postgres.digests import count_rows
 from nasmigrate.postgres.finish import check_sequences
 from nasmigrate.postgres.ledger import read_originals
+from nasmigrate.postgres.quarantine import stored_rows
 from nasmigrate.schema.digest import fingerprint
 from nasmigrate.schema.ledger import ChunkRow
 from nasmigrate.schema.model import SourceSchema, StorageClass
 from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.sqlite.open import open_snapshot
+from nasmigrate.sqlite.quarantine import count_aside, with_aside, without_aside
 from nasmigrate.verify.digests import TableOutcome, compare_digests
 from nasmigrate.verify.expressions import compare_expressions
 from nasmigrate.verify.localise import Localiser
 from nasmigrate.verify.round_trip import round_trip
 from nasmigrate.verify.views import compare_views
+from nasmigrate.workflows.aside import compare_aside
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.source import Source, file_state
 
@@ -126,7 +129,10 @@ def prove(
             _objects(proof, connection, plan, recorded)
             connection.commit()
             with _or_inconclusive(proof, connection, "sequences"):
-                _sequences(proof, connection, plan, source.schema)
+                _sequences(proof, connection, plan, source)
+        if any(table.kept for table in plan.tables):
+            with run.phase("quarantine"), _or_inconclusive(proof, connection, "quarantine"):
+                proof.add(*compare_aside(source.snapshot, connection, plan))
         with run.phase("expressions"), _or_inconclusive(proof, connection, "expressions"):
             _expressions(run, proof, connection, plan, source, expected)
         if plan.views:
@@ -171,8 +177,11 @@ def _counts(proof: Proof, connection: psycopg.Connection, plan: Plan, source: So
     started = time.perf_counter()
     differences = []
     rows = 0
+    aside = _aside(source, plan)
     for table in plan.tables:
         ours, theirs = source.counts.get(table.name), count_rows(connection, table)
+        if ours is not None:
+            ours -= aside.get(table.name, 0)
         rows += theirs
         proof.tables[table.name] = TableResult(name=table.name, rows_source=ours, rows_target=theirs)
         if ours != theirs:
@@ -198,6 +207,15 @@ def _counts(proof: Proof, connection: psycopg.Connection, plan: Plan, source: So
         ),
         differences,
     )
+
+
+def _aside(source: Source, plan: Plan) -> dict[str, int]:
+    """Table -> how many rows of the snapshot are set aside."""
+    tables = [table for table in plan.tables if table.kept]
+    if not tables:
+        return {}
+    with closing(open_snapshot(source.snapshot)) as reader:
+        return {table.name: count_aside(reader, table) for table in tables}
 
 
 def _digests(
@@ -323,12 +341,23 @@ def _expressions(
 
 
 def _views(run: Run, proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
-    outcome = compare_views(source.snapshot, connection, plan, run.directory.root)
+    snapshot = source.snapshot
+    if any(table.kept for table in plan.tables):
+        # Views of the target do not see the rows set aside: SQLite's shall not either.
+        snapshot = run.directory.path("without-rows-set-aside.db")
+        without_aside(source.snapshot, plan, snapshot)
+    try:
+        outcome = compare_views(snapshot, connection, plan, run.directory.root)
+    finally:
+        if snapshot != source.snapshot:
+            snapshot.unlink(missing_ok=True)
     proof.add(outcome.gate, list(outcome.differences))
 
 
-def _sequences(proof: Proof, connection: psycopg.Connection, plan: Plan, schema: SourceSchema) -> None:
-    differences, checked = check_sequences(connection, plan, high_water(schema))
+def _sequences(proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
+    with closing(open_snapshot(source.snapshot)) as reader:
+        used = with_aside(reader, plan, high_water(source.schema))
+    differences, checked = check_sequences(connection, plan, used)
     proof.add(
         Gate(
             name="sequences",
@@ -360,6 +389,7 @@ def round_trip_gate(run: Run, proof: Proof, connection: psycopg.Connection, plan
         source.snapshot,
         run.directory.root,
         originals=originals,
+        aside=lambda table: stored_rows(connection, table) if table.kept else (),
         show_values=run.context.show_values,
         progress=run.meter("round trip", [table.name for table in plan.tables], source.counts),
     )

@@ -14,6 +14,7 @@ from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile, Vie
 from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_strings, translate_predicate, translate_term
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.names import NameMap, Names
+from nasmigrate.schema.plan import PlanKept
 
 FILE_FINDINGS = frozenset({"WAL_ABSENT"})
 """Decisions about the file and not its content: an acceptance stays valid while there is nothing to accept."""
@@ -28,9 +29,10 @@ LEFT_OUT = "left out, as the configuration asks"
 class PlanInput:
     """Everything the planner looks at.
 
-    `orphans` is keyed by (table, position of the foreign key); `forced` and `rules` by `table.column`. The profiles
-    were asked for the same rules. `excluded` are tables that the schema no longer has; `findings` are those about the
-    file itself.
+    `orphans` is keyed by (table, position of the foreign key), `violations` by (table, position of the CHECK), `views`
+    by name; `forced` and `rules` by `table.column`, as are `orphan_rules`: what to do with rows without a parent;
+    `kept`, by table, is what follows from them. The profiles were asked for the same rules. `excluded` are
+    tables that the schema no longer has; `findings` are those about the file itself.
     """
 
     schema: SourceSchema
@@ -39,6 +41,7 @@ class PlanInput:
     orphans: Mapping[tuple[str, int], Orphans] = field(default_factory=dict)
     violations: Mapping[tuple[str, int], Violations] = field(default_factory=dict)
     orphan_rules: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, tuple[PlanKept, ...]] = field(default_factory=dict)
     views: Mapping[str, ViewFacts] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

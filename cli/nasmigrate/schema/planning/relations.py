@@ -11,6 +11,7 @@ from nasmigrate.schema.plan import PlanForeignKey
 from nasmigrate.schema.planning.draft import Draft
 from nasmigrate.schema.planning.keys import Keys
 from nasmigrate.schema.planning.wide import is_too_wide
+from nasmigrate.schema.quarantine import rule_of
 from nasmigrate.schema.rules.answers import rule_block
 from nasmigrate.schema.rules.codec import Ruled
 
@@ -116,10 +117,8 @@ class Relations:
             )
 
     def _rule(self, table: Table, key: ForeignKey) -> str | None:
-        names = [f"{table.name}.{table.column(column).name}" for column in key.columns]
-        self._ruled.update(names)
-        rules = self._draft.source.orphan_rules
-        return next((rules[name] for name in names if name in rules), None)
+        self._ruled.update(f"{table.name}.{table.column(column).name}" for column in key.columns)
+        return rule_of(table, key, self._draft.source.orphan_rules)
 
     def _foreign_key_problem(
         self, table: Table, position: int, key: ForeignKey
@@ -146,18 +145,23 @@ class Relations:
         if orphans is not None and orphans.respelled:
             return "FK_MISMATCH", f"{orphans.respelled} rows spell their parent otherwise than it is written", None
         if orphans is not None and orphans.count:
-            if self._rule(table, key) == NOT_VALID:
-                self._not_valid(table, key, orphans)
+            rule = self._rule(table, key)
+            if rule is not None:
+                self._applied(table, key, orphans, rule)
             else:
                 return "FK_ORPHANS", f"{orphans.count} rows have no parent", orphans
         return None
 
-    def _not_valid(self, table: Table, key: ForeignKey, orphans: Orphans) -> None:
+    def _applied(self, table: Table, key: ForeignKey, orphans: Orphans, rule: str) -> None:
+        what = (
+            "stay, new and changed ones must have one"
+            if rule == NOT_VALID
+            else "are in nasmigrate.quarantine, every value as it is stored"
+        )
         self._draft.find(
             "RULE_APPLIED",
             "note",
-            f"rule {NOT_VALID}: {orphans.count} rows without a parent in {key.parent} stay, new and changed ones must"
-            " have one",
+            f"rule {rule}: {orphans.count} rows without a parent in {key.parent} {what}",
             table=table.name,
             column=table.column(key.columns[0]).name,
             count=orphans.count,

@@ -1,9 +1,9 @@
 """Add primary keys, indexes, unique constraints, checks and, last, foreign keys.
 
-Revision ID: 7dfd5bdfb510
-Revises: b56a25cd03c2
+Revision ID: f44cb9bf81e3
+Revises: 9cfa0201f1f1
 
-Written by nasmigrate from plan f46218c36ad934dc7e75e86503ad4015181ddcacd03e1ce53bd66c0bf7f0c3c5.
+Written by nasmigrate from plan 8e4eb6defad01cb5b7ce377abc601217d1fab83a6ae67badcdd9041e3a4b4f3e.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = '7dfd5bdfb510'
-down_revision: str | None = 'b56a25cd03c2'
+revision: str = 'f44cb9bf81e3'
+down_revision: str | None = '9cfa0201f1f1'
 branch_labels: None = None
 depends_on: None = None
 

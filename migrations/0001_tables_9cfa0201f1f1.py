@@ -1,9 +1,9 @@
 """Create the tables, without keys and constraints: rows are copied into them first.
 
-Revision ID: b56a25cd03c2
+Revision ID: 9cfa0201f1f1
 Revises:
 
-Written by nasmigrate from plan f46218c36ad934dc7e75e86503ad4015181ddcacd03e1ce53bd66c0bf7f0c3c5.
+Written by nasmigrate from plan 8e4eb6defad01cb5b7ce377abc601217d1fab83a6ae67badcdd9041e3a4b4f3e.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = 'b56a25cd03c2'
+revision: str = '9cfa0201f1f1'
 down_revision: str | None = None
 branch_labels: None = None
 depends_on: None = None
