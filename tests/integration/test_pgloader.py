@@ -330,6 +330,25 @@ def test_a_password_goes_through_the_environment_only(small: Path) -> None:
     assert [path for path in written if SECRET in path.read_text(errors="replace")] == []
 
 
+def test_an_encrypted_connection_stays_one(small: Path) -> None:
+    """A server that takes encrypted connections only; to verify its certificate is more than pgloader is asked for."""
+    with postgres(authentication="trust", certificate=True) as server:
+        (server.data / "pg_hba.conf").write_text("local all all trust\nhostssl all all 127.0.0.1/32 trust\n")
+        server.run("SELECT pg_reload_conf()", "CREATE DATABASE app TEMPLATE template0")
+        dsn = server.as_user("postgres", dbname="app", sslmode="require")
+        done = nasmigrate(small, "copy", "app.db", dsn, "--engine", "pgloader")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "carried 1 tables" in done.stderr
+        server.run("CREATE DATABASE other TEMPLATE template0")
+        verified = server.as_user(
+            "postgres", dbname="other", sslmode="verify-ca", sslrootcert=str(server.data / "server.crt")
+        )
+        done = nasmigrate(small, "copy", "app.db", verified, "--engine", "pgloader")
+        assert done.returncode == 6, done.stderr
+        assert "cannot verify" in done.stderr
+        assert nasmigrate(small, "copy", "app.db", verified, "--resume").returncode == 0
+
+
 def test_resumed_with_the_native_engine_after_a_lie_nothing_is_there_twice(
     small: Path, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

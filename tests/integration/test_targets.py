@@ -317,6 +317,22 @@ def test_missing_rights_are_named_with_the_grant(app: Path, old: Server) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_doctor_tells_all_of_it_beforehand(app: Path, old: Server) -> None:
+    old.run("CREATE ROLE patient LOGIN", "CREATE DATABASE clinic TEMPLATE template0")
+    (app.parent / "nasmigrate.toml").write_text(
+        f"[source]\npath = 'app.db'\n[target]\ndsn = \"{old.as_user('patient', dbname='clinic')}\"\n"
+    )
+    told = nasmigrate(app.parent, "doctor")
+    assert told.returncode == 6, told.stdout
+    assert told.stdout.count("TARGET_RIGHTS") == 2
+    assert 'GRANT CREATE ON DATABASE "clinic" TO "patient"' in told.stdout
+    old.run("ALTER DATABASE clinic OWNER TO patient")
+    old.run("ALTER SCHEMA public OWNER TO patient", dbname="clinic")
+    told = nasmigrate(app.parent, "doctor")
+    assert told.returncode == 0, told.stdout
+    assert "connections are free" in told.stdout
+
+
 def test_a_database_without_the_schema_public(app: Path, old: Server) -> None:
     old.run("CREATE ROLE orderly LOGIN", "CREATE DATABASE orderly TEMPLATE template0 OWNER orderly")
     old.run("DROP SCHEMA public", dbname="orderly")

@@ -113,8 +113,8 @@ built, every chunk of its tables is compared with the source by digest. Where th
 same holds after Ctrl-C or a crash: pgloader commits as it goes, so its tables are begun anew.
 
 It gets a copy of the snapshot, never the live file. Its load file, log, summary and output stay in the run's folder
-(mode 0600); its log may quote rows. The password goes through its environment. It encrypts its connection where libpq
-did; `sslmode=verify-ca` and `verify-full`, which it cannot do, are refused.
+(mode 0600); its log may quote rows. The password goes through its environment. Where libpq's connection is encrypted
+pgloader asks for the same, and does not verify the certificate; `sslmode=verify-ca` and `verify-full` are refused.
 
 ## What it cannot carry
 

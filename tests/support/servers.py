@@ -94,6 +94,7 @@ def postgres(
     password: str | None = None,
     prepare: Callable[[Path, Launcher], None] | None = None,
     parent: str = "/tmp",
+    certificate: bool = False,
 ) -> Iterator[Server]:
     """Run a server.
 
@@ -104,6 +105,7 @@ def postgres(
         authentication: the method for TCP; the superuser's password is `password`.
         prepare: makes `data` in the folder in place of initdb.
         parent: where its folder goes.
+        certificate: whether it has one, made here, and takes encrypted connections.
     """
     account = server_account()
     launcher = Launcher(account=account)
@@ -113,6 +115,9 @@ def postgres(
             prepare(folder, launcher)
         else:
             _initdb(programs, folder, launcher, initdb, authentication, password)
+        if certificate:
+            _make_certificate(data, launcher)
+            settings = {**(settings or {}), "ssl": "on"}
         port = free_port()
         chosen = {**SCRATCH, "listen_addresses": "127.0.0.1", "port": str(port), **(settings or {})}
         argv = [str(programs / "postgres"), "-D", str(data), "-k", str(folder)]
@@ -137,6 +142,14 @@ def _initdb(
         argv.append(f"--pwfile={secret}")
     done = launcher.run(argv, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
+
+
+def _make_certificate(data: Path, launcher: Launcher) -> None:
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    argv += ["-keyout", str(data / "server.key"), "-out", str(data / "server.crt")]
+    done = launcher.run(argv, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    (data / "server.key").chmod(0o600)
 
 
 def _wait(server: Server, password: str | None) -> None:

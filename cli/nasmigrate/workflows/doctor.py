@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import NasmigrateError
+from nasmigrate.core.errors import NasmigrateError, PreflightError
 from nasmigrate.core.redaction import redact
 from nasmigrate.core.rundir import STATE_FOLDER
 from nasmigrate.workflows.filesystems import file_system_of, is_remote
@@ -68,7 +68,7 @@ def doctor(
         ("disk", lambda: _disk(context.base, source)),
         ("run directory", lambda: _run_directory(context.base)),
         ("embedded server", _embedded),
-        ("target", lambda: _target(target)),
+        ("target", lambda: _target(target, source)),
     )
     checks: list[DoctorCheck] = []
     for name, step in steps:
@@ -222,7 +222,7 @@ def _embedded() -> Iterable[DoctorCheck]:
     )
 
 
-def _target(target: Target | None) -> Iterable[DoctorCheck]:
+def _target(target: Target | None, source: Path | None) -> Iterable[DoctorCheck]:
     if target is None:
         yield DoctorCheck(
             name="target",
@@ -231,17 +231,35 @@ def _target(target: Target | None) -> Iterable[DoctorCheck]:
             fix="set target.dsn in nasmigrate.toml",
         )
         return
-    from nasmigrate.postgres.connect import check_server, connected, server_facts
+    from nasmigrate.postgres.connect import connected, server_facts
 
     with connected(target.conninfo, autocommit=True, purpose="nasmigrate doctor") as connection:
         facts = server_facts(connection)
         detail = f"{target.display}: PostgreSQL {facts.version}, {facts.encoding}, user {facts.user}"
         yield DoctorCheck(name="target", status="ok", detail=detail)
-        try:
-            check_server(facts)
-        except NasmigrateError as error:
-            yield failed_check("target server", error)
+        yield from _target_fitness(connection, target, source)
         yield _target_contents(connection)
+
+
+def _target_fitness(connection: psycopg.Connection, target: Target, source: Path | None) -> Iterable[DoctorCheck]:
+    """What `copy` asks before its first write."""
+    from nasmigrate.postgres.preflight import check_target
+
+    try:
+        fitness = check_target(
+            connection, target.conninfo, source_bytes=source_bytes(source) if source is not None else 0
+        )
+    except PreflightError as error:
+        for check in error.checks:
+            yield DoctorCheck(name="target server", status="fail", detail=check, fix=error.hint)
+    except NasmigrateError as error:
+        yield failed_check("target server", error)
+    else:
+        yield DoctorCheck(
+            name="target server",
+            status="ok",
+            detail=f"rights are there, {fitness.slots} connections are free, sorts by {fitness.facts.collation}",
+        )
 
 
 def _target_contents(connection: psycopg.Connection) -> DoctorCheck:

@@ -115,9 +115,6 @@ class PgloaderEngine:
         write_atomic(folder / LOAD_FILE, text.encode())
         arguments = ["--root-dir", str(folder / FOLDER), "--logfile", str(folder / LOG), "--summary"]
         arguments += [str(folder / SUMMARY), LOAD_FILE]
-        if server.encrypted:
-            # As sslmode=require of libpq: encrypted, the certificate not verified.
-            arguments.insert(0, "--no-ssl-cert-verification")
         try:
             return run_program(
                 self._program,

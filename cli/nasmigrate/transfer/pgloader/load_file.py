@@ -86,7 +86,8 @@ class Server:
     def url(self) -> str:
         """Its URL, without a password."""
         host = f"unix:{self.host}" if self.host.startswith("/") else self.host
-        mode = "require" if self.encrypted else "disable"
+        # Its "require" verifies the certificate, unlike libpq's; its "prefer" encrypts where the server offers it.
+        mode = "prefer" if self.encrypted else "disable"
         return f"postgresql://{self.user}@{host}:{self.port}/{self.database}?sslmode={mode}"
 
 
