@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from nasmigrate.core.config_model import Config
 from nasmigrate.core.errors import NasmigrateError
 from nasmigrate.core.progress import Silent
 from nasmigrate.core.result import Gate, Prediction, Result
@@ -58,7 +59,7 @@ def rehearse_cutover(run: Run, conninfo: str, prepared: Prepared, proof: Proof) 
     copy = folder / "copy.db"
     target = Target(conninfo=conninfo, display="scratch database")
     # Its runs are of no use to anyone later; what it found is in this run's gates.
-    quiet = replace(run.context, base=folder, reporter=Silent())
+    quiet = replace(run.context, base=folder, reporter=Silent(), config=_for_a_copy(run.context.config, copy))
     options = Options(scratch=True, max_freeze=3600.0)
     try:
         journal_mode = _copy(prepared, copy)
@@ -73,7 +74,9 @@ def rehearse_cutover(run: Run, conninfo: str, prepared: Prepared, proof: Proof) 
             with run.phase("home again"):
                 _compare(run, conninfo, prepared.plan, copy, proof)
     except NasmigrateError as error:
-        proof.add(Gate(name="cutover", status="fail", detail=f"{error.code}: {error.message}", checked=1))
+        checks = error.details.get("checks")
+        why = "; ".join(map(str, checks)) if isinstance(checks, list) and checks else error.message
+        proof.add(Gate(name="cutover", status="fail", detail=f"{error.code}: {why}", checked=1))
         return RehearsedNight()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,6 +96,20 @@ def predicted(prediction: Prediction, night: RehearsedNight) -> Prediction:
                 f" {night.pause - night.freeze:.2f} s from there to the opening; the application's own restart comes"
                 " on top"
             ),
+        }
+    )
+
+
+def _for_a_copy(config: Config, copy: Path) -> Config:
+    """The settings for a scratch cutover: roles of its own, and what is true of every copy accepted.
+
+    A copy has no log before the first writer opens it.
+    """
+    accept = (*config.plan.accept, f"WAL_ABSENT:{copy.name}")
+    return config.model_copy(
+        update={
+            "plan": config.plan.model_copy(update={"accept": accept}),
+            "app": config.app.model_copy(update={"role": type(config.app)().role}),
         }
     )
 

@@ -22,7 +22,7 @@ from nasmigrate.postgres.roles import set_up_roles
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.open import SourceFile
-from nasmigrate.sqlite.snapshot import take_snapshot
+from nasmigrate.sqlite.snapshot import take_pages, take_snapshot
 from nasmigrate.transfer.engine import TableCopied
 from nasmigrate.workflows.catch_up import CaughtUp, Ledger, Pass, catch_up
 from nasmigrate.workflows.cutover.ends import Ends
@@ -36,7 +36,10 @@ FIXED_FREEZE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The target as P2 and P3 leave it. `catalogue` are its objects' facts; `predicted` seconds of freeze."""
+    """The target as P2 and P3 leave it.
+
+    `catalogue` are its objects' facts, `equal_to` the snapshot it is equal to, `predicted` seconds of freeze.
+    """
 
     held: Held
     these: Pass
@@ -44,6 +47,7 @@ class Loaded:
     catalogue: dict[str, str]
     copied: Sequence[TableCopied]
     server: ServerFacts
+    equal_to: Path
     predicted: float = 0.0
 
 
@@ -90,7 +94,15 @@ def bring_up(run: Run, ends: Ends, prepared: Prepared, earlier: RunRow | None) -
         connection.commit()
         server = server_facts(connection)
         connection.commit()
-    return Loaded(held=held, these=these, ledger=ledger, catalogue=catalogue, copied=copied, server=server)
+    return Loaded(
+        held=held,
+        these=these,
+        ledger=ledger,
+        catalogue=catalogue,
+        copied=copied,
+        server=server,
+        equal_to=prepared.source.snapshot,
+    )
 
 
 def pass_of(run: Run, plan: Plan, run_id: str) -> Pass:
@@ -120,17 +132,18 @@ def catch_up_passes(
         TransferError: a value no longer fits the type that was chosen for it.
     """
     config = run.context.config
-    ledger, best = loaded.ledger, float("inf")
+    best = float("inf")
     with connected(ends.target.conninfo, purpose="nasmigrate cutover") as connection:
         for number in range(1, config.cutover.passes + 1):
             began = clock()
             snapshot = run.directory.path(f"pass-{number}.db")
             take_snapshot(ends.source, snapshot, busy_timeout=config.source.busy_timeout)
-            try:
-                done = _caught_up(connection, loaded.these, snapshot, ledger, loaded.held)
-            finally:
-                _remove(snapshot)
-            ledger, predicted = done.ledger, predict_freeze(done)
+            done = _caught_up(connection, loaded.these, snapshot, loaded.ledger, loaded.held, since=loaded.equal_to)
+            predicted = predict_freeze(done, _seconds_to_copy(snapshot, clock))
+            # The copy's own snapshot stays, others are of use until the next one only.
+            if number > 1:
+                _remove(loaded.equal_to)
+            loaded = replace(loaded, ledger=done.ledger, equal_to=snapshot, predicted=predicted)
             best = min(best, predicted)
             run.directory.event(
                 "pass",
@@ -145,7 +158,7 @@ def catch_up_passes(
                 f" freeze predicted {predicted:.2f} s" + ("" if limit is None else f" of {limit:g} s")
             )
             if limit is None or predicted <= limit:
-                return replace(loaded, ledger=ledger, predicted=predicted)
+                return loaded
     raise RolledBack(
         f"a freeze of {limit:g} s is too short: {best:.2f} s were predicted at best after"
         f" {config.cutover.passes} passes; nothing was switched, SQLite serves",
@@ -153,9 +166,20 @@ def catch_up_passes(
     )
 
 
-def predict_freeze(done: CaughtUp) -> float:
-    """Seconds that the same pass will take under the lock, as it took now, with the fence."""
-    return done.seconds.total + FIXED_FREEZE
+def predict_freeze(done: CaughtUp, copying: float) -> float:
+    """Seconds that the same pass will take under the lock, as it took now, with the copy of the pages and the fence."""
+    return done.seconds.total + copying + FIXED_FREEZE
+
+
+def _seconds_to_copy(snapshot: Path, clock: Callable[[], float]) -> float:
+    """How long it takes to copy the pages of a file of this size, as the drain does first of all."""
+    trial = snapshot.with_name(f"trial-{snapshot.name}")
+    began = clock()
+    try:
+        take_pages(snapshot, trial)
+    finally:
+        _remove(trial)
+    return clock() - began
 
 
 def _ways_out(config: Config, best: float) -> str:
@@ -166,8 +190,15 @@ def _ways_out(config: Config, best: float) -> str:
     )
 
 
-def _caught_up(connection: psycopg.Connection, these: Pass, snapshot: Path, ledger: Ledger, held: Held) -> CaughtUp:
-    done = catch_up(connection, these, SourceFile(path=snapshot), ledger, held.hold)
+def _caught_up(
+    connection: psycopg.Connection,
+    these: Pass,
+    snapshot: Path,
+    ledger: Ledger,
+    held: Held,
+    since: Path | None = None,
+) -> CaughtUp:
+    done = catch_up(connection, these, SourceFile(path=snapshot), ledger, held.hold, since=since)
     connection.commit()
     return done
 

@@ -7,10 +7,15 @@ import psycopg
 from nasmigrate.core.errors import ConnectionLost, NasmigrateError
 from nasmigrate.core.result import Gate
 from nasmigrate.postgres.connect import mapped_errors
+from nasmigrate.postgres.control_row import Held, State
 from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.live import live_process
+from nasmigrate.sqlite.open import SourceFile
 from nasmigrate.sqlite.snapshot import take_snapshot
+from nasmigrate.workflows.catch_up import record_pending
+from nasmigrate.workflows.cutover.bring_up import Loaded
 from nasmigrate.workflows.cutover.ends import Ends
+from nasmigrate.workflows.cutover.switch import Opened
 from nasmigrate.workflows.proof import Proof, round_trip_gate
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.source import file_state, reopen_source
@@ -49,6 +54,19 @@ def observe(run: Run, ends: Ends, plan: Plan, before: psycopg.Connection | None,
             round_trip_gate(run, proof, before, plan, source)
     except ConnectionLost as error:
         proof.add(Gate(name="round-trip", status="inconclusive", detail=f"{_LOST}: {error.message}"))
+
+
+def record(run: Run, ends: Ends, loaded: Loaded, opened: Opened) -> None:
+    """Make the digests that there was no time for in the freeze; a rollback would make them else, and take longer."""
+    held = Held(epoch=loaded.held.epoch, state=State.OPEN)
+    try:
+        with ends.connected() as connection:
+            source = SourceFile(path=opened.frozen_copy)
+            record_pending(connection, loaded.these, source, opened.drained.ledger, held.hold)
+            connection.commit()
+        opened.frozen_copy.unlink()
+    except (NasmigrateError, OSError) as error:
+        run.context.reporter.note(f"the digests of the chunks that changed last are not recorded: {error}")
 
 
 _LOST = "the session that saw Postgres as it was opened is lost; later writes cannot be told from wrong ones"

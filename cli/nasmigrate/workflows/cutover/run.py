@@ -33,7 +33,7 @@ from nasmigrate.workflows.cutover.dump import dump_target
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.cutover.hooks import run_hook
 from nasmigrate.workflows.cutover.journal import Journal
-from nasmigrate.workflows.cutover.observe import observe, settle
+from nasmigrate.workflows.cutover.observe import observe, record, settle
 from nasmigrate.workflows.cutover.options import NightPlan, Options, freeze_limit, hold_file, night_plan
 from nasmigrate.workflows.cutover.preflight import Ready, preflight
 from nasmigrate.workflows.cutover.routing import Routing, after, route
@@ -109,6 +109,7 @@ def cutover(context: Context, source: Path, target: Target, options: Options) ->
                 held=loaded.held,
                 these=loaded.these,
                 ledger=loaded.ledger,
+                equal_to=loaded.equal_to,
                 schema=digest_of_schema(prepared.source.schema.sql_text),
                 limit=limit,
                 clock=options.clock,
@@ -232,6 +233,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             proof.add(route(routing))
     with steps("P9"):
         observe(run, ends, prepared.plan, opened.before, proof)
+        record(run, ends, loaded, opened)
         if routing.config.cutover.dump and not options.scratch:
             proof.add(dump_target(ends, run.directory.root, loaded.server.version, options.runner))
     seeded = True

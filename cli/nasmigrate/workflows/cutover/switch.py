@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
@@ -23,6 +24,7 @@ from nasmigrate.postgres.control_row import Held, TargetIdentity
 from nasmigrate.sqlite.fence import Fence
 from nasmigrate.sqlite.live import LiveProcess, fence_of, live_process
 from nasmigrate.sqlite.open import SourceFile
+from nasmigrate.sqlite.snapshot import take_pages
 from nasmigrate.workflows.catch_up import CaughtUp, Ledger, Pass, catch_up
 from nasmigrate.workflows.cutover.ends import Ends
 from nasmigrate.workflows.cutover.opening import open_postgres
@@ -30,19 +32,25 @@ from nasmigrate.workflows.cutover.steps import Steps
 from nasmigrate.workflows.cutover.undo import undo
 from nasmigrate.workflows.cutover.watchdog import Watchdog
 
+FROZEN = "frozen.db"
+"""The pages of the source as they were under the lock, in the run's folder."""
 _BUSY = 5.0
 """Seconds the newcomer of the check waits for the write lock, after the fence was committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switching:
-    """What the pause works on. `limit` is the freeze's in seconds, None when there is none."""
+    """What the pause works on.
+
+    `equal_to` is the snapshot that the target is equal to; `limit` the freeze's in seconds, None when there is none.
+    """
 
     ends: Ends
     identity: TargetIdentity
     held: Held
     these: Pass
     ledger: Ledger
+    equal_to: Path
     schema: str
     limit: float | None
     clock: Callable[[], float] = time.monotonic
@@ -52,12 +60,15 @@ class Switching:
 class Opened:
     """Postgres serves. `before` is a session that sees it exactly as it was at the opening.
 
+    `frozen_copy` is the file as it was then.
+
     `frozen_seconds` are from the lock to the fence's commit, `fence_seconds` the part of them that the fence took,
     `open_seconds` from there to the opening.
     """
 
     fence: Fence
     drained: CaughtUp
+    frozen_copy: Path
     before: psycopg.Connection
     frozen_seconds: float
     fence_seconds: float
@@ -91,7 +102,15 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
         tried = False
         try:
             with steps("P5"):
-                drained = catch_up(writer, these.these, _live(these), these.ledger, these.held.hold)
+                frozen_copy = _pages(these)
+                drained = catch_up(
+                    writer,
+                    these.these,
+                    SourceFile(path=frozen_copy),
+                    these.ledger,
+                    these.held.hold,
+                    since=these.equal_to,
+                )
                 writer.commit()
                 steps.committed("P5")
                 # From here on nobody writes to Postgres before the opening, so this is what will be opened.
@@ -122,6 +141,7 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
     return Opened(
         fence=fence,
         drained=drained,
+        frozen_copy=frozen_copy,
         before=before,
         frozen_seconds=thawed - frozen,
         fence_seconds=thawed - fenced,
@@ -147,9 +167,9 @@ def _freeze(freezer: LiveProcess, these: Switching, watchdog: Watchdog) -> float
     return frozen
 
 
-def _live(these: Switching) -> SourceFile:
-    # The lock is held: nobody writes, and readers of other processes do not disturb it.
-    return SourceFile(path=these.ends.source, live=True, busy_timeout=these.ends.busy)
+def _pages(these: Switching) -> Path:
+    """The frozen file, copied: nobody writes while the lock is held, and this reader does not disturb it."""
+    return take_pages(these.ends.source, these.these.workdir / FROZEN, busy_timeout=these.ends.busy)
 
 
 @contextmanager
