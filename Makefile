@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SAMPLE := .nasmigrate/sample/marketplace.db
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test unit lint types layers check stack package docs soak bench clean distclean
+.PHONY: help rehearse test unit lint types layers check stack package docs soak fuzz bench clean distclean
 
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -60,6 +60,9 @@ docs: $(VENV)/.test ## write the generated pages of docs/
 
 soak: $(VENV)/.test  ## what takes minutes: a table of five million rows with one odd value at its end
 	@NASMIGRATE_LATE_ROWS=5000000 $(BIN)/python -m pytest -q tests/integration/test_late_surprise.py
+
+fuzz: $(VENV)/.test  ## 5,000 damaged files through copy; writes docs/hostile-files.md
+	@PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_files $(if $(CASE),--case $(CASE),5000 --page docs/hostile-files.md)
 
 bench: $(VENV)/.bench ## side by side with pgloader and DuckDB; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m compileall -q cli # as pip does when it installs

@@ -88,8 +88,11 @@ def _say(
 
 
 def _safe(text: str) -> str:
-    """Redacted, and line by line free of control characters: names in a hostile file end up in messages."""
-    return "\n".join(printable(line) for line in redact(text).expandtabs(4).split("\n"))
+    """Redacted, and line by line free of control characters: names in a hostile file end up in messages.
+
+    Further lines are indented, or a name with a line break could forge a message.
+    """
+    return "\n  ".join(printable(line) for line in redact(text).expandtabs(4).split("\n"))
 
 
 def _checks(error: Exception) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import apsw
 from nasmigrate.core.errors import ResumeMismatch, SourceCorrupt, SourceHostile, SourceLocked
 from nasmigrate.core.limited import Limits, Watch
 from nasmigrate.schema.model import SourceSchema, Table
-from nasmigrate.sqlite.check import check_expressions, check_indexes, checkable_indexes
+from nasmigrate.sqlite.check import check_expressions, check_indexes, check_key_order, checkable_indexes
 from nasmigrate.sqlite.inspect import count_rows, inspect
 from nasmigrate.sqlite.locks import lock_of_others
 from nasmigrate.sqlite.open import check_file, interrupted_when, length_limit, mapped_errors, open_snapshot
@@ -147,6 +147,7 @@ def _look(job: ExamineJob, report: Callable[[object], None], watch: Watch) -> Ex
     ):
         schema = inspect(connection)
         counts = {table.name: count_rows(connection, table.name) for table in schema.tables}
+        check_key_order(connection, schema.tables, source)
         check_expressions(connection, schema.tables, job.snapshot.stat().st_size, source)
         adds = without_wal(source, connection, counts) if wal is not None and wal.orphaned else None
     return Examined(schema=schema, counts=counts, snapshot=snapshot, wal=wal, wal_adds=adds)

@@ -21,7 +21,8 @@ from nasmigrate.sqlite.open import first_bytes, mapped_errors, open_without_wal
 from nasmigrate.sqlite.quoting import quote_ident
 
 _HEADER: Final = 20
-_WAL_VERSIONS: Final = b"\2\2"
+_READ_VERSION: Final = 19
+"""Offset of the byte of the header that is 2 in a file in WAL mode (https://sqlite.org/fileformat2.html, 1.3.3)."""
 _SHOWN: Final = 5
 
 _SCHEMA: Final = (
@@ -58,7 +59,7 @@ def wal_state(path: Path) -> WalState:
     _, start = first_bytes(path, _HEADER)
     wal = path.with_name(path.name + "-wal")
     size = wal.stat().st_size if wal.is_file() else 0
-    return WalState(marked=start[18:20] == _WAL_VERSIONS, bytes=size, in_use=in_use)
+    return WalState(marked=start[_READ_VERSION:] == b"\2", bytes=size, in_use=in_use)
 
 
 def without_wal(path: Path, snapshot: apsw.Connection, counts: Mapping[str, int]) -> str | None:
