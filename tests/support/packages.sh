@@ -3,6 +3,10 @@
 set -eu
 needed="debootstrap docker.io iptables maven pgbouncer pgloader postgresql strace"
 
+# Node 20 or newer may have come from elsewhere, with an npm of its own.
+command -v npm > /dev/null || needed="$needed nodejs npm"
+command -v g++ > /dev/null || needed="$needed g++ make"
+
 missing=""
 for package in $needed; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"

@@ -25,7 +25,7 @@ from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.schema.rows import Rows
 
 _STAGE = "nasmigrate_gone"
-_Moved = dict[tuple[str, str], tuple[int, int, int]]
+MovedRows = Mapping[tuple[str, str], tuple[int, int, int]]
 """(schema, table) -> rows inserted, updated and deleted in this transaction so far."""
 
 
@@ -55,7 +55,7 @@ def apply_changes(connection: psycopg.Connection, plan: Plan, changes: Sequence[
         for table, change in parts:
             _insert(connection, table, change.updated)
             _insert(connection, table, change.inserted)
-        _check_counts(before, moved_rows(connection), parts)
+        check_moved(before, moved_rows(connection), _planned(parts))
         silence.check(parts)
     return {change.table: change.counts for change in changes}
 
@@ -141,7 +141,7 @@ def _refusals(table: PlanTable) -> Iterator[None]:
 # -- counting ------------------------------------------------------------------------------------------------------
 
 
-def moved_rows(connection: psycopg.Connection) -> _Moved:
+def moved_rows(connection: psycopg.Connection) -> MovedRows:
     """What this transaction moved so far, by the server's own counters; temporary tables and our own left out."""
     rows = connection.execute(
         "SELECT schemaname, relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables"
@@ -152,9 +152,8 @@ def moved_rows(connection: psycopg.Connection) -> _Moved:
     return {(schema, name): (inserted, updated, deleted) for schema, name, inserted, updated, deleted in rows}
 
 
-def _check_counts(before: _Moved, after: _Moved, parts: Sequence[tuple[PlanTable, TableChanges]]) -> None:
-    nothing = (0, 0, 0)
-    planned: Mapping[tuple[str, str], tuple[int, int, int]] = {
+def _planned(parts: Sequence[tuple[PlanTable, TableChanges]]) -> MovedRows:
+    return {
         ("public", table.name): (
             change.inserted.count + change.updated.count,
             0,
@@ -162,6 +161,15 @@ def _check_counts(before: _Moved, after: _Moved, parts: Sequence[tuple[PlanTable
         )
         for table, change in parts
     }
+
+
+def check_moved(before: MovedRows, after: MovedRows, planned: MovedRows) -> None:
+    """Compare what the server counted between two moments with what was planned, tables with nothing planned included.
+
+    Raises:
+        TransferError: another row was moved.
+    """
+    nothing = (0, 0, 0)
     wrong = []
     for name in sorted(before.keys() | after.keys() | planned.keys()):
         moved = tuple(now - then for now, then in zip(after.get(name, nothing), before.get(name, nothing), strict=True))

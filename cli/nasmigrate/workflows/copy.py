@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nasmigrate.core.context import Context
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import connected
-from nasmigrate.postgres.control import RunRow, set_state
+from nasmigrate.postgres.control import RunRow
 from nasmigrate.postgres.preflight import check_target
 from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.run import running
@@ -53,48 +53,14 @@ def copy(context: Context, source: Path, target: Target, *, resume: bool = False
             from nasmigrate.workflows.resume import prepared_again
 
             prepared = prepared_again(run, source, unfinished)
+        from nasmigrate.workflows.conclude import conclude
         from nasmigrate.workflows.load import load
-        from nasmigrate.workflows.outcome import finish, predict, verdict_of
         from nasmigrate.workflows.prepare import revisions_directory
-        from nasmigrate.workflows.proof import decisions_gate, prove, stillness_gate
 
         revisions = revisions_directory(run, prepared.plan, publish=False)
         with naming_state(target.conninfo):
             loaded = load(run, target.conninfo, target.display, prepared, revisions, unfinished)
-            proof = prove(
-                run,
-                target.conninfo,
-                prepared.plan,
-                prepared.source,
-                loaded.ledger,
-                recorded=loaded.catalogue,
-                with_round_trip=round_trip,
-            )
-            proof.add(stillness_gate(prepared.source))
-            proof.add(decisions_gate(prepared.plan))
-            if verdict_of(proof.gates)[0] == "pass":
-                with connected(target.conninfo) as connection:
-                    set_state(connection, loaded.run_id, "verified")
-                    connection.commit()
-        prediction, rates = predict(run, prepared, loaded.copied, loaded.database_bytes)
-        return finish(
-            run,
-            source=str(prepared.source.path),
-            target=target.display,
-            plan=prepared.plan,
-            source_sha256=prepared.source.sha256,
-            proof=proof,
-            copied=loaded.copied,
-            prediction=prediction,
-            rates=rates,
-            server=loaded.server,
-            engine=loaded.engine,
-            next_step={
-                "pass": "point the application at the target; `nasmigrate verify` repeats the proof at any time",
-                "fail": "nasmigrate report",
-                "inconclusive": "nasmigrate verify",
-            },
-        )
+            return conclude(run, target, prepared, loaded, round_trip=round_trip)
 
 
 def _examine(target: Target, source: Path, *, resume: bool) -> RunRow | None:

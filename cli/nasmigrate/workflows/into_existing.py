@@ -6,21 +6,17 @@ transaction, and with them the ledger: it is committed when every foreign key ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 
 from nasmigrate.core.config_model import SeedPolicy
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import CopyFailed, RolledBack, TargetMismatch, TargetNotEmpty, TransferError
-from nasmigrate.core.redaction import mask_value
-from nasmigrate.core.result import Finding, Result
+from nasmigrate.core.errors import CopyFailed, RolledBack, TargetMismatch, TransferError
+from nasmigrate.core.result import Result
 from nasmigrate.core.target import Target
-from nasmigrate.core.toml import toml_string
-from nasmigrate.postgres.apply import moved_rows
+from nasmigrate.postgres.apply import check_moved, moved_rows
 from nasmigrate.postgres.catalogue import catalogue_facts, compare_facts
 from nasmigrate.postgres.connect import connected, server_facts
 from nasmigrate.postgres.control import await_writers, set_state
@@ -30,28 +26,21 @@ from nasmigrate.postgres.finish import analyze, set_sequences
 from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.postgres.preflight import check_target
 from nasmigrate.postgres.quiet import quiet
-from nasmigrate.schema.existing import ExistingKey, ExistingTable
-from nasmigrate.schema.intent import history_tables
+from nasmigrate.schema.existing import ExistingTable
 from nasmigrate.schema.ledger import ChunkRow
-from nasmigrate.schema.model import ForeignKey, SourceSchema
-from nasmigrate.schema.plan import Plan, PlanTable
-from nasmigrate.schema.planning.existing import NARROW, Unfit, choices, fit_plan
-from nasmigrate.schema.selection import select_tables
-from nasmigrate.sqlite.fitting import find_misfits
-from nasmigrate.sqlite.open import open_snapshot
-from nasmigrate.sqlite.orphans import find_orphans
+from nasmigrate.schema.plan import Plan
 from nasmigrate.transfer.engine import TableCopied
 from nasmigrate.transfer.within import copy_within
+from nasmigrate.workflows.conclude import conclude
+from nasmigrate.workflows.fit import fit
 from nasmigrate.workflows.load import Loaded, copy_job, record_run
-from nasmigrate.workflows.outcome import finish, predict, verdict_of
-from nasmigrate.workflows.prepare import Prepared, name_map, planned, profile
-from nasmigrate.workflows.proof import decisions_gate, high_water, prove, stillness_gate
+from nasmigrate.workflows.prepare import Prepared
+from nasmigrate.workflows.proof import high_water
 from nasmigrate.workflows.run import Run, running
-from nasmigrate.workflows.source import Source, take_source
+from nasmigrate.workflows.source import take_source
+from nasmigrate.workflows.state import naming_state, nothing_written
 from nasmigrate.workflows.target import lock_target, refuse_earlier_copy
 
-REFUSE: SeedPolicy = "refuse"
-REPLACE: SeedPolicy = "replace"
 KEEP: SeedPolicy = "keep-if-equal"
 
 
@@ -71,204 +60,22 @@ def copy_into_existing(context: Context, source: Path, target: Target, *, round_
         SourceError, SchemaError, TargetError: what could not be done.
     """
     with running(context, "copy") as run:
+        run.examiner.prepare()
         existing = _examine(target)
-        prepared = _fit(run, take_source(run, source), existing)
-        loaded = _load(run, target, prepared, existing)
-        plan = prepared.plan
-        proof = prove(
-            run,
-            target.conninfo,
-            plan,
-            prepared.source,
-            loaded.ledger,
-            recorded=loaded.catalogue,
-            with_round_trip=round_trip,
-        )
-        proof.add(stillness_gate(prepared.source))
-        proof.add(decisions_gate(plan))
-        if verdict_of(proof.gates)[0] == "pass":
-            with connected(target.conninfo) as connection:
-                set_state(connection, loaded.run_id, "verified")
-                connection.commit()
-        prediction, rates = predict(run, prepared, loaded.copied, loaded.database_bytes)
-        return finish(
-            run,
-            source=str(prepared.source.path),
-            target=target.display,
-            plan=plan,
-            source_sha256=prepared.source.sha256,
-            proof=proof,
-            copied=loaded.copied,
-            prediction=prediction,
-            rates=rates,
-            server=loaded.server,
-            next_step={
-                "pass": "point the application at the target; `nasmigrate verify` repeats the proof at any time",
-                "fail": "nasmigrate report",
-                "inconclusive": "nasmigrate verify",
-            },
-        )
+        prepared = fit(run, take_source(run, source), existing)
+        with naming_state(target.conninfo):
+            loaded = _load(run, target, prepared, existing)
+            return conclude(run, target, prepared, loaded, round_trip=round_trip)
 
 
 def _examine(target: Target) -> dict[str, ExistingTable]:
     """The target's tables, of a server that is fit and holds no copy of ours."""
-    with connected(target.conninfo) as connection:
+    with nothing_written(), connected(target.conninfo) as connection:
         check_target(connection, target.conninfo, makes_tables=False)
         refuse_earlier_copy(connection, target.display)
         existing = read_existing(connection)
         connection.commit()
     return existing
-
-
-# -- does it fit ---------------------------------------------------------------------------------------------------
-
-
-def _fit(run: Run, source: Source, existing: Mapping[str, ExistingTable]) -> Prepared:
-    """Source and plan, if everything fits.
-
-    Raises:
-        TargetMismatch: naming every table and column that does not.
-        TargetNotEmpty: naming every table with rows and no policy.
-    """
-    config = run.context.config
-    history = history_tables(source.schema)
-    excluded = (*config.plan.exclude_tables, *history)
-    chosen = select_tables(source.schema, only=config.plan.only_tables, exclude=excluded)
-    profiled = profile(run, source, chosen, choices(chosen, name_map(config.names), existing))
-    with run.phase("plan"):
-        fitted = fit_plan(profiled.to_plan, existing)
-        notes = [_history_note(name, layer) for name, layer in history.items()]
-        plan = fitted.plan.model_copy(update={"findings": (*fitted.plan.findings, *notes)})
-        prepared = planned(run, profiled, plan)
-        unfit = [
-            *fitted.unfit,
-            *_values_that_do_not_fit(prepared),
-            *_missing_parents(prepared, existing),
-        ]
-    if unfit:
-        blocks = list(dict.fromkeys(item.toml for item in unfit if item.toml))
-        raise TargetMismatch(
-            unfit[0].message + (f" (and {len(unfit) - 1} more)" if unfit[1:] else ""),
-            checks=[item.message for item in unfit],
-            hint="\n".join(("for nasmigrate.toml:", *blocks))
-            if blocks
-            else "make the target's schema or the source's rows fit, or leave the table out with --exclude-table",
-        )
-    _refuse_rows(plan, existing, config.existing.seeds)
-    return prepared
-
-
-def _history_note(table: str, layer: str) -> Finding:
-    return Finding(
-        code="HISTORY_TABLE",
-        severity="note",
-        table=table,
-        message=f"{layer}'s record of its own migrations: left out, the target has its own",
-    )
-
-
-def _values_that_do_not_fit(prepared: Prepared) -> list[Unfit]:
-    """What the narrow types of the target do not hold, column by column, with the first such value."""
-    found = []
-    with closing(open_snapshot(prepared.source.snapshot)) as connection:
-        for table in prepared.plan.tables:
-            narrow = [column.name for column in table.columns if column.codec in NARROW]
-            if not narrow:
-                continue
-            misfits = find_misfits(
-                connection,
-                table,
-                narrow,
-                encoding=prepared.plan.encoding,
-                max_row_bytes=prepared.plan.evidence[table.name].max_row_bytes,
-            )
-            for misfit in misfits:
-                code = NARROW[misfit.column.codec](misfit.column, misfit.value)
-                where = f" at {misfit.key}" if misfit.key else ""
-                found.append(
-                    Unfit(
-                        message=f"{code}: {table.name}.{misfit.column.name}{where}: {mask_value(misfit.value)}"
-                        f" does not fit {misfit.column.pg_type}"
-                    )
-                )
-    return found
-
-
-def _missing_parents(prepared: Prepared, existing: Mapping[str, ExistingTable]) -> list[Unfit]:
-    """Rows of the source without the parent that a foreign key of the target asks for."""
-    schema, keys = _with_keys_of_target(prepared, existing)
-    with closing(open_snapshot(prepared.source.snapshot)) as connection:
-        missing = find_orphans(connection, schema)
-    return [
-        Unfit(
-            message=f"FK_ORPHANS: {table}: {found.count} rows without the parent that {keys[table][position].name}"
-            f" asks for ({'; '.join(found.keys)})"
-        )
-        for (table, position), found in missing.items()
-        if found.count
-    ]
-
-
-def _with_keys_of_target(
-    prepared: Prepared, existing: Mapping[str, ExistingTable]
-) -> tuple[SourceSchema, dict[str, list[ExistingKey]]]:
-    """The source's schema with the target's foreign keys in its own names, and those keys by table.
-
-    A key to a table that is not copied is left out: it is looked at in the target.
-    """
-    plan, schema = prepared.plan, prepared.source.schema
-    by_target = {table.target: table for table in plan.tables}
-    keys: dict[str, list[ExistingKey]] = {}
-    tables = []
-    for planned_table in plan.tables:
-        ours = []
-        for key in existing[planned_table.target].foreign_keys:
-            parent = by_target.get(key.parent)
-            columns, theirs = _sources(planned_table, key.columns), _sources(parent, key.parent_columns)
-            if parent is not None and columns and theirs:
-                ours.append(ForeignKey(columns=columns, parent=parent.name, parent_columns=theirs))
-                keys.setdefault(planned_table.name, []).append(key)
-        tables.append(replace(schema.table(planned_table.name), foreign_keys=tuple(ours)))
-    return replace(schema, tables=tuple(tables)), keys
-
-
-def _sources(table: PlanTable | None, targets: Sequence[str]) -> tuple[str, ...]:
-    """Columns of the source by their names in Postgres; none when one of them is not the source's."""
-    if table is None:
-        return ()
-    names = {column.target: column.name for column in table.columns}
-    return tuple(names[target] for target in targets) if all(target in names for target in targets) else ()
-
-
-def _refuse_rows(plan: Plan, existing: Mapping[str, ExistingTable], seeds: Mapping[str, SeedPolicy]) -> None:
-    """Refuse tables that hold rows nobody has spoken of; a policy for a table that is none is an error, too.
-
-    Raises:
-        TargetNotEmpty: naming them.
-    """
-    unknown = sorted(seeds.keys() - {table.name for table in plan.tables} - set(plan.excluded))
-    if unknown:
-        raise TargetMismatch(
-            f"[existing] seeds names {unknown[0]!r}, but the source has no such table", hint="take the line out"
-        )
-    filled = [
-        (table, existing[table.target].rows)
-        for table in plan.tables
-        if existing[table.target].rows and seeds.get(table.name, REFUSE) == REFUSE
-    ]
-    if filled:
-        shown = ", ".join(f"{table.name} ({rows} rows)" for table, rows in filled[:5])
-        lines = "\n".join(f"{toml_string(table.name)} = {toml_string(REPLACE)}" for table, _ in filled)
-        raise TargetNotEmpty(
-            f"TARGET_NOT_EMPTY: the target's tables hold rows already: {shown}"
-            + (f" and {len(filled) - 5} more" if filled[5:] else "")
-            + "; nothing was touched",
-            hint=f"say for each what is to become of them: replace, or keep-if-equal\n[existing.seeds]\n{lines}",
-            checks=[f"{table.name}: {rows} rows" for table, rows in filled],
-        )
-
-
-# -- the load ------------------------------------------------------------------------------------------------------
 
 
 def _load(run: Run, target: Target, prepared: Prepared, existing: Mapping[str, ExistingTable]) -> Loaded:
@@ -366,28 +173,9 @@ def _copy(
                 )
                 for table in plan.tables
             }
-            _check_moved(before, moved_rows(connection), wanted)
+            check_moved(before, moved_rows(connection), wanted)
             silence.check(())
     return copied
-
-
-Moved = Mapping[tuple[str, str], tuple[int, int, int]]
-
-
-def _check_moved(before: Moved, after: Moved, wanted: Moved) -> None:
-    """The server's own counts of this transaction are the planned ones, of tables with nothing planned included."""
-    nothing = (0, 0, 0)
-    for name in sorted(before.keys() | after.keys() | wanted.keys()):
-        now, then = after.get(name, nothing), before.get(name, nothing)
-        moved = (now[0] - then[0], now[1] - then[1], now[2] - then[2])
-        if moved != wanted.get(name, nothing):
-            planned_counts = wanted.get(name, nothing)
-            raise TransferError(
-                f"{'.'.join(name)}: planned were {planned_counts[0]} inserted, {planned_counts[1]} updated and"
-                f" {planned_counts[2]} deleted rows, the server counted {moved[0]}, {moved[1]} and {moved[2]}",
-                hint="a trigger or a rule of the target moves rows",
-                code="NM0904",
-            )
 
 
 def _check_kept(

@@ -94,6 +94,7 @@ def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
                     "nasmigrate.workflows.prepare",
                     "nasmigrate.schema.planner",
                     "nasmigrate.workflows.load",
+                    "nasmigrate.workflows.conclude",
                     "nasmigrate.workflows.outcome",
                     "nasmigrate.workflows.proof",
                     "nasmigrate.schema.revisions",

@@ -143,6 +143,11 @@ class _Fitting:
         self._unfit += [Unfit(message=message) for message in self._draft.refused]
         for left_out in source.excluded:
             self._draft.find("TABLE_EXCLUDED", "note", "left out: none of it is copied", table=left_out.name)
+        # The types are the application's own choice, so none of them waits for an answer.
+        self._draft.findings = [
+            finding.model_copy(update={"severity": "note", "rule": None}) if finding.severity == "widened" else finding
+            for finding in self._draft.findings
+        ]
         # The same configuration may serve a schema of our own, with other findings to answer.
         findings = self._draft.answered(strict=False)
         plan = Plan(
