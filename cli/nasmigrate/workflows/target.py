@@ -81,4 +81,10 @@ def find_unfinished(connection: psycopg.Connection, display: str) -> RunRow:
             hint="run `nasmigrate copy` without --resume",
             code="NM1106",
         )
+    if run.plan.get("existing"):
+        raise StateError(
+            f"nothing to resume: {display} holds a whole copy into tables of its own, which is never half done",
+            hint="`nasmigrate verify` proves it",
+            code="NM1106",
+        )
     return run
