@@ -54,8 +54,10 @@ def command(
     source = None if no_source else _source(loaded)
 
     from nasmigrate.workflows.backup import backup
+    from nasmigrate.workflows.server_tools import server_tools
 
-    result = backup(app.context(loaded), chosen, source=source)
+    context = app.context(loaded)
+    result = backup(context, chosen, source=source, tools_for=server_tools(context, chosen, app.environ))
     if app.quiet and result.exit_code == 0 and not (app.json or app.json_events):
         app.close()
         return 0

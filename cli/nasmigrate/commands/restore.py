@@ -39,6 +39,7 @@ def command(
     context = app.context(loaded)
 
     from nasmigrate.workflows.restore import find_backup, restore
+    from nasmigrate.workflows.server_tools import server_tools
 
     given = str(app.cwd / backup) if backup and (app.cwd / backup).is_dir() else backup
     return show(
@@ -50,5 +51,6 @@ def command(
             database=database,
             with_roles=with_roles,
             allow_newer_server=allow_newer_server,
+            tools_for=server_tools(context, chosen, app.environ),
         ),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,13 +36,12 @@ from nasmigrate.core.errors import ExitCode
 from nasmigrate.core.result import Difference, Gate, Result, TableResult
 from nasmigrate.core.rundir import write_atomic
 from nasmigrate.core.target import Target
-from nasmigrate.postgres.connect import ServerFacts, connected, server_facts
+from nasmigrate.postgres.connect import connected, server_facts
 from nasmigrate.sqlite.snapshot import take_snapshot
 from nasmigrate.workflows.run import Run, running
+from nasmigrate.workflows.server_tools import ToolsFor
 
 KILLBILL = "killbill"
-ToolsFor = Callable[[ServerFacts], Tools]
-"""Gives the tools for a server; the stack has them inside its container."""
 
 
 def backup(

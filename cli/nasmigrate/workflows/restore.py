@@ -15,8 +15,8 @@ from nasmigrate.core.errors import BackupRefused, ExitCode
 from nasmigrate.core.result import Difference, Gate, Result, TableResult
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import ServerFacts, connected, server_facts
-from nasmigrate.workflows.backup import ToolsFor
 from nasmigrate.workflows.run import Run, running
+from nasmigrate.workflows.server_tools import ToolsFor
 
 
 def find_backup(context: Context, given: str | None) -> Path:
