@@ -58,8 +58,10 @@ docs: $(VENV)/.test ## write the generated pages of docs/
 	@PYTHONPATH=.:tests $(BIN)/python -m support.generate_docs
 	@PYTHONPATH=.:tests $(BIN)/python -m support.generate_sample
 
-soak: $(VENV)/.test  ## what takes minutes: a table of five million rows with one odd value at its end
+soak: $(VENV)/.test  ## what takes minutes: five million rows with one odd value at the end; 2,000 accounts, killed midway
 	@NASMIGRATE_LATE_ROWS=5000000 $(BIN)/python -m pytest -q tests/integration/test_late_surprise.py
+	@NASMIGRATE_SEED_PEOPLE=2000 tests/support/images/engine \
+	  $(BIN)/python -m pytest -q tests/stack/test_4_seed.py -k killed_in_the_middle_and_run_again
 
 fuzz: $(VENV)/.test  ## 5,000 damaged files through copy; writes docs/hostile-files.md
 	@PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_files $(if $(CASE),--case $(CASE),5000 --page docs/hostile-files.md)

@@ -237,6 +237,12 @@ def test_a_tenant_whose_secret_is_not_here_is_refused(project: Project) -> None:
     assert not project.double.accounts
 
 
+def test_a_tenant_whose_answer_was_lost_is_gone_on_with(project: Project) -> None:
+    project.double.fail("POST", "/tenants", 500, applied=True)
+    assert project.seed().exit_code == 0
+    assert (project.folder / "tenant").read_text() == project.double.tenants["marketplace"]
+
+
 def test_nobody_is_not_success(project: Project) -> None:
     project.sql("DELETE FROM users")
     result = project.seed()

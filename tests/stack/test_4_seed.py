@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 from support.stack import Ran, Stack, docker
 
-PEOPLE = int(os.environ.get("NASMIGRATE_SEED_PEOPLE", "160"))
+PEOPLE = int(os.environ.get("NASMIGRATE_SEED_PEOPLE", "120"))
 """`make soak` takes 2,000."""
 
 
@@ -34,12 +34,12 @@ class People:
             "PGPASSWORD": self.stack.secret("postgres_password"),
             "NASMIGRATE_TARGET_DSN": f"postgresql://postgres@127.0.0.1:{self.stack.port('postgres')}/{self.name}",
             "NASMIGRATE_TARGET_PASSWORD_FILE": "stack/secrets/postgres_password",
+            "NASMIGRATE_KILLBILL_URL": f"http://127.0.0.1:{self.stack.port('killbill')}",
             "NASMIGRATE_KILLBILL_API_KEY": self.name,
             "NASMIGRATE_KILLBILL_API_SECRET_FILE": f"{self.name}.secret",
             "NASMIGRATE_KILLBILL_CURRENCY": "EUR",
             "NASMIGRATE_KILLBILL_TIME_ZONE": "Asia/Calcutta",
             "NASMIGRATE_KILLBILL_LOCALE": "de_DE",
-            "NASMIGRATE_KILLBILL_TIMEOUT": "10",
         }
 
     def seed(self, *words: str) -> Ran:
@@ -75,10 +75,11 @@ class People:
         )
         return int(str(row[0])), int(str(row[1]))
 
-    def until(self, wanted: int) -> None:
-        """Wait until Kill Bill has that many accounts of this tenant."""
+    def until(self, wanted: int, process: subprocess.Popen[bytes]) -> None:
+        """Wait until Kill Bill has that many accounts of this tenant, while the process goes on."""
         deadline = time.monotonic() + 240
         while self.accounts()[0] < wanted:
+            assert process.poll() is None, process.communicate()[1].decode()
             assert time.monotonic() < deadline, f"{self.accounts()} of {wanted} accounts"
             time.sleep(0.1)
 
@@ -107,7 +108,7 @@ def people(stack: Stack, count: int) -> Iterator[People]:
 def test_killed_in_the_middle_and_run_again_everyone_has_one_account(stack: Stack) -> None:
     with people(stack, PEOPLE) as made:
         process = made.started()
-        made.until(PEOPLE // 2)
+        made.until(PEOPLE // 2, process)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         assert made.accounts()[0] < PEOPLE
@@ -129,7 +130,7 @@ def test_killed_in_the_middle_and_run_again_everyone_has_one_account(stack: Stac
 def test_kill_bill_killed_in_the_middle_is_said_and_the_same_command_goes_on(stack: Stack) -> None:
     with people(stack, 60) as made:
         process = made.started()
-        made.until(15)
+        made.until(15, process)
         docker("kill", stack.container("killbill"))
         _, said = process.communicate(timeout=240)
         assert process.returncode == 10, said.decode()
@@ -143,7 +144,7 @@ def test_kill_bill_killed_in_the_middle_is_said_and_the_same_command_goes_on(sta
 def test_postgres_restarted_in_the_middle_doubles_and_loses_nobody(stack: Stack) -> None:
     with people(stack, 60) as made:
         process = made.started()
-        made.until(15)
+        made.until(15, process)
         docker("restart", stack.container("postgres"))
         _, said = process.communicate(timeout=300)
         assert process.returncode in (0, 8, 10), said.decode()

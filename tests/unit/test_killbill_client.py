@@ -37,6 +37,17 @@ def test_a_tenant_is_made_once(double: Double, client: KillBill) -> None:
     assert client.create_tenant() is False
 
 
+@pytest.mark.parametrize("status", [500, 0, -1])
+def test_a_tenant_whose_answer_was_lost_is_known_as_ours(double: Double, status: int) -> None:
+    """A Kill Bill that has just started may take longer than the time-out for its first request."""
+    double.fail("POST", "/tenants", status, applied=True)
+    with KillBill(endpoint(double), patience=QUICK) as made:
+        assert made.create_tenant() is False
+        assert made.knows_the_tenant()
+    with KillBill(endpoint(double, api_secret="another"), patience=QUICK) as made:
+        assert not made.knows_the_tenant()
+
+
 def test_an_account_is_made_and_found_with_who_made_it(client: KillBill) -> None:
     account_id = client.create_account(Account(external_key="7", name="Ada"))
     found = client.find_account("7", audit=True)

@@ -1,7 +1,8 @@
 """A small client of Kill Bill's REST interface: only the calls that seeding needs.
 
-What may be sent again is: reading, and setting a tag. Creating an account is sent once; when its fate is not known (no
-answer, 409, or the 500 that two racing requests can give), the caller looks with `find_account` before anything else.
+What may be sent again is: reading, setting a tag, and making the tenant, whose secret is ours. Creating an account is
+sent once; when its fate is not known (no answer, 409, or the 500 that two racing requests can give), the caller looks
+with `find_account` before anything else.
 No message holds a secret: Kill Bill's own words are cut, redacted, and the credentials travel in headers only.
 """
 
@@ -101,16 +102,33 @@ class KillBill:
         self._http.close()
 
     def create_tenant(self) -> bool:
-        """Make the tenant; False when one with this key is there already (perhaps with another secret).
+        """Make the tenant; False when one with this key is there already, perhaps with another secret.
+
+        It is also False when a first request was carried out and its answer lost; see `knows_the_tenant`.
 
         Raises:
-            KillBillError: refused, or no answer.
+            KillBillError: refused, or no answer, however often it was asked.
         """
         body = {"apiKey": self._endpoint.api_key, "apiSecret": self._endpoint.api_secret}
         try:
-            self._once("POST", "/tenants", "creating the tenant", tenant=False, body=body)
+            self._patiently("POST", "/tenants", "creating the tenant", tenant=False, body=body)
         except KillBillError as error:
             if error.status == 409 and error.details.get("killbill_code") in _ALREADY_THERE:
+                return False
+            raise
+        return True
+
+    def knows_the_tenant(self) -> bool:
+        """Whether Kill Bill takes our key and secret for a tenant.
+
+        Raises:
+            KillBillError: no usable answer.
+        """
+        query = {"offset": "0", "limit": "1"}
+        try:
+            self._patiently("GET", "/accounts/pagination", "trying the tenant's secret", query=query)
+        except KillBillError as error:
+            if error.status == 401:
                 return False
             raise
         return True
