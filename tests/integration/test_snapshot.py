@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -15,7 +17,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from nasmigrate.core.errors import NotSqlite, SourceCorrupt, SourceError, SourceLocked, StateError, TransferError
+from nasmigrate.core.errors import (
+    NotSqlite,
+    SnapshotTooSlow,
+    SourceCorrupt,
+    SourceError,
+    SourceLocked,
+    StateError,
+    TransferError,
+)
 from nasmigrate.sqlite import snapshot as snapshot_module
 from nasmigrate.sqlite.open import open_snapshot, open_source
 from nasmigrate.sqlite.schema_text import schema_text
@@ -363,3 +373,29 @@ def test_values_against_their_constraints_are_notes_not_damage(tmp_path: Path) -
         )
     snapshot = take_snapshot(source, tmp_path / "s.db")
     assert snapshot.notes == ("NULL value in t.c",)
+
+
+def test_writers_are_not_held_up_for_longer_than_allowed(tmp_path: Path) -> None:
+    source = tmp_path / "app.db"
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b)")
+        connection.executemany("INSERT INTO t (b) VALUES (?)", [("x" * 900,) for _ in range(2000)])
+        connection.commit()
+
+        def write(_done: int, _total: int) -> None:
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("UPDATE t SET b = b || 'y' WHERE a = 1")
+                connection.commit()
+
+        moments = itertools.count(0.0, 1.0)
+        with pytest.raises(SnapshotTooSlow, match=r"0\.5 s are allowed"):
+            take_snapshot(
+                source,
+                tmp_path / "copy.db",
+                pages_per_step=20,
+                progress=write,
+                longest_hold=0.5,
+                clock=lambda: next(moments),
+            )
+        assert not (tmp_path / "copy.db").exists()
+        assert take_snapshot(source, tmp_path / "copy.db", pages_per_step=20, progress=write).restarts >= 3

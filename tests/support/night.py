@@ -89,7 +89,7 @@ class Night:
         self.env_file.chmod(0o600)
         (self.folder / "nasmigrate.toml").write_text(
             f'[source]\npath = "app.db"\n[target]\ndsn = {json.dumps(self.dsn)}\n'
-            '[plan]\naccept = ["TRIGGER_NOT_CARRIED:products_words", "VIRTUAL_TABLE:words"]\n'
+            '[plan]\naccept = ["TRIGGER_NOT_CARRIED:products_words", "VIRTUAL_TABLE:words", "WAL_ABSENT:app.db"]\n'
             f'[app]\nrole = "{self.role}"\nbusy_timeout = 4.0\nenv_file = "app.env"\n'
             f"env = [{json.dumps('DATABASE=' + self.as_application)}]\narrival_timeout = 10.0\n{app}\n"
             f"[cutover]\ndump = false\n{cutover}\n"

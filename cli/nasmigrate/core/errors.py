@@ -11,7 +11,7 @@ NasmigrateError                         code
 │   └─ RevisionConflict
 ├─ SourceError                           7   the SQLite file
 │   ├─ NotSqlite, SourceEmpty, SourceLocked, SourceChanged
-│   └─ SourceCorrupt, SourceEncrypted, WalSuspect, SourceHostile
+│   └─ SourceCorrupt, SourceEncrypted, WalSuspect, SnapshotTooSlow, SourceHostile
 ├─ TargetError                           8   the Postgres server
 │   └─ CannotConnect, Standby, ConnectionLost
 ├─ TransferError                         9   moving rows
@@ -231,6 +231,12 @@ class SourceChanged(SourceError):
     """The file's schema changed between two steps of one run."""
 
     code = "NM0705"
+
+
+class SnapshotTooSlow(SourceError):
+    """Beside writers, a file without WAL cannot be copied in one moment without holding them up for too long."""
+
+    code = "NM0722"
 
 
 class SourceCorrupt(SourceError):

@@ -51,6 +51,7 @@ class ExamineJob:
     busy_timeout: float
     sha256: str | None = None
     fenced: bool = False
+    longest_hold: float | None = None
     step_back: bool = True
 
 
@@ -162,6 +163,7 @@ def _take(job: ExamineJob, source: Path, wal: WalState, report: Callable[[object
             progress=lambda done, total: report(SnapshotProgress(done=done, total=total)),
             stop=watch.passed,
             fenced=job.fenced,
+            longest_hold=job.longest_hold,
         )
     except SourceLocked as error:
         # The connection is closed again: now the file may be asked who stands in the way.

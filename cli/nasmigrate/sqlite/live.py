@@ -23,7 +23,7 @@ ANSWER_LIMIT = 60.0
 class FreezeExpired(SourceLocked):
     """The time for the freeze was up before the fence was committed; the lock was given back."""
 
-    code = "NM0709"
+    code = "NM0720"
 
 
 class LiveProcess:

@@ -18,7 +18,7 @@ from typing import Final
 
 import apsw
 
-from nasmigrate.core.errors import StateError, TransferError
+from nasmigrate.core.errors import SnapshotTooSlow, StateError, TransferError
 from nasmigrate.sqlite.check import check_trees
 from nasmigrate.sqlite.fence import drop_fence, read_fence
 from nasmigrate.sqlite.open import (
@@ -71,6 +71,7 @@ def take_snapshot(
     *,
     busy_timeout: float = BUSY_TIMEOUT,
     fenced: bool = False,
+    longest_hold: float | None = None,
     progress: Progress | None = None,
     pages_per_step: int = _PAGES_PER_STEP,
     clock: Callable[[], float] = time.monotonic,
@@ -84,11 +85,13 @@ def take_snapshot(
     With `fenced` a fence in the source is expected, and left out of the copy.
     A source that cannot be read without writing to it (a crash left its -journal, or its folder is closed and it is
     in WAL mode) is copied with the files beside it, and the copy is recovered.
+    With `longest_hold` that transaction is not begun if, at the rate so far, it would last more than so many seconds.
     The copy is made in `<destination>.partial`, which is gone again after any failure. SQLite asks `stop` now and
     then while it checks, and gives up (InterruptError) when the answer is True.
 
     Raises:
         SourceError: or one of its kinds: the source cannot be opened or read, or is damaged.
+        SnapshotTooSlow: writers would be held up for more than `longest_hold` seconds.
         StateError: `destination` exists already.
         TransferError: the copy cannot be written.
     """
@@ -97,8 +100,11 @@ def take_snapshot(
     source = check_file(source)
     if os.path.lexists(destination):
         raise StateError(f"{destination}: exists already", hint="a snapshot never replaces a file")
+    pace = _Pace(
+        source=source, pages=pages_per_step, progress=progress, longest_hold=longest_hold, clock=clock, began=began
+    )
     with _removed_on_failure(partial):
-        journal_mode, restarts, recovered = _copied(source, partial, busy_timeout, progress, pages_per_step, fenced)
+        journal_mode, restarts, recovered = _copied(source, partial, busy_timeout, pace, fenced)
         pages = _make_self_contained(partial)
         if fenced:
             _without_fence(partial)
@@ -132,8 +138,9 @@ def take_pages(source: Path, destination: Path, *, busy_timeout: float = BUSY_TI
         SourceError, TransferError: as `take_snapshot`.
     """
     partial = destination.with_name(destination.name + ".partial")
+    pace = _Pace(source=source, pages=_ALL_PAGES, progress=None, longest_hold=None, clock=time.monotonic, began=0.0)
     with _removed_on_failure(partial):
-        _copied(check_file(source), partial, busy_timeout, None, _ALL_PAGES, fenced)
+        _copied(check_file(source), partial, busy_timeout, pace, fenced)
         _make_self_contained(partial)
         if fenced:
             _without_fence(partial)
@@ -142,8 +149,33 @@ def take_pages(source: Path, destination: Path, *, busy_timeout: float = BUSY_TI
     return destination
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pace:
+    """How the pages are taken: so many at once, told to `progress`, and how long writers may be held up."""
+
+    source: Path
+    pages: int
+    progress: Progress | None
+    longest_hold: float | None
+    clock: Callable[[], float]
+    began: float
+
+    def check_hold(self, seconds: float) -> None:
+        """Refuse to hold writers up for so long.
+
+        Raises:
+            SnapshotTooSlow: it is longer than allowed.
+        """
+        if self.longest_hold is not None and seconds > self.longest_hold:
+            raise SnapshotTooSlow(
+                f"{self.source}: writers came between three times; to copy it in one go would hold them up for"
+                f" {seconds:.1f} s, {self.longest_hold:.1f} s are allowed",
+                hint="switch the file to WAL (PRAGMA journal_mode = WAL), raise the limit, or stop the application",
+            )
+
+
 def _copied(
-    source: Path, partial: Path, busy_timeout: float, progress: Progress | None, pages_per_step: int, fenced: bool
+    source: Path, partial: Path, busy_timeout: float, pace: _Pace, fenced: bool
 ) -> tuple[str, int, tuple[str, ...]]:
     """Make the copy, by the backup API where the source can be read in place; (journal mode, restarts, recovered)."""
     try:
@@ -158,7 +190,7 @@ def _copied(
     with closing(live):
         with _mapped_writes(partial):
             _create(partial)
-        return *_copy(source, live, partial, progress, pages_per_step), ()
+        return *_copy(source, live, partial, pace), ()
 
 
 def _create(partial: Path) -> None:
@@ -168,15 +200,13 @@ def _create(partial: Path) -> None:
     os.close(descriptor)
 
 
-def _copy(
-    source: Path, live: apsw.Connection, partial: Path, progress: Progress | None, pages_per_step: int
-) -> tuple[str, int]:
+def _copy(source: Path, live: apsw.Connection, partial: Path, pace: _Pace) -> tuple[str, int]:
     """Run the backup; the source's journal mode and the number of restarts."""
     with mapped_errors(source, "take a snapshot"), _mapped_writes(partial), closing(_open_copy(partial)) as copy:
         # Nothing of the copy is worth recovering before it is whole, and it is synced once, at the end.
         copy.execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").fetchall()
         journal_mode = str(live.pragma("journal_mode"))
-        restarts = 0
+        restarts, copied = 0, 0
         with copy.backup("main", live, "main") as backup:
             while not backup.done:
                 # With a transaction of our own the step needs no lock: an error in taking it would end the backup.
@@ -184,15 +214,18 @@ def _copy(
                     live.execute("BEGIN")
                     touch(live)
                 before = backup.page_count - backup.remaining
-                backup.step(pages_per_step)
+                backup.step(pace.pages)
                 after = backup.page_count - backup.remaining
                 # SQLite begins again by itself, and silently, when the file changed since the last step.
-                if not backup.done and after != before + pages_per_step:
+                copied += pace.pages
+                if not backup.done and after != before + pace.pages:
                     restarts += 1
+                    if restarts == _MAX_RESTARTS and journal_mode != "wal":
+                        pace.check_hold(backup.page_count * (pace.clock() - pace.began) / copied)
                 if backup.done or (journal_mode != "wal" and restarts < _MAX_RESTARTS):
                     live.execute("COMMIT")
-                if progress is not None:
-                    progress(after, backup.page_count)
+                if pace.progress is not None:
+                    pace.progress(after, backup.page_count)
     return journal_mode, restarts
 
 

@@ -69,6 +69,7 @@ def doctor(
         ("run directory", lambda: _run_directory(context.base)),
         ("embedded server", _embedded),
         ("target", lambda: _target(target, source)),
+        ("application's role", lambda: _role(context, target)),
     )
     checks: list[DoctorCheck] = []
     for name, step in steps:
@@ -260,6 +261,17 @@ def _target_fitness(connection: psycopg.Connection, target: Target, source: Path
             status="ok",
             detail=f"rights are there, {fitness.slots} connections are free, sorts by {fitness.facts.collation}",
         )
+
+
+def _role(context: Context, target: Target | None) -> Iterable[DoctorCheck]:
+    name = "application's role"
+    if target is None:
+        yield DoctorCheck(name=name, status="skipped", detail="no target is set")
+        return
+    from nasmigrate.workflows.doctor_cutover import role_check
+
+    for status, detail, fix in role_check(context, target):
+        yield DoctorCheck(name=name, status=status, detail=detail, fix=fix)
 
 
 def _target_contents(connection: psycopg.Connection) -> DoctorCheck:

@@ -7,10 +7,12 @@ of keys, constraints and checks are left alone. It writes down nothing: the comp
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -61,11 +63,16 @@ def statements(plan: Plan) -> Iterator[str]:
 
 
 def write(path: Path, plan: Plan) -> None:
-    """Write until the file refuses."""
+    """Write until the file refuses, or whoever started this is gone."""
+    parent = os.getppid()
     every = list(statements(plan))
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
         connection.set_busy_timeout(_BUSY)
-        for number in range(1_000_000):
+        # Opens the -wal, also where there is no column to write to.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        for number in count():
+            if os.getppid() != parent:
+                return
             for statement in every:
                 try:
                     connection.execute(statement, (number % 97, number % 89)).fetchall()
@@ -76,7 +83,7 @@ def write(path: Path, plan: Plan) -> None:
                         return
                 time.sleep(PAUSE)
             if not every:
-                return
+                time.sleep(1.0)
 
 
 def main() -> None:

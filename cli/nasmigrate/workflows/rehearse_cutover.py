@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ from nasmigrate.workflows.source import file_state, reopen_source
 FOLDER = "night"
 _ROWS = 20
 """Rows per column that are changed on Postgres before the way back."""
+_START_LIMIT = 20.0
+"""Seconds for the writer to begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,11 @@ def _writing(copy: Path, plan: Path) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
+        # A live file has its -wal beside it; one that has none is asked about.
+        until = time.monotonic() + _START_LIMIT
+        wal = copy.with_name(f"{copy.name}-wal")
+        while not wal.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
         yield
     finally:
         process.kill()

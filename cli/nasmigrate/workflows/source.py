@@ -71,13 +71,14 @@ def refuse_earlier_run(path: Path, schema: SourceSchema) -> None:
         )
 
 
-def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
+def take_source(run: Run, path: Path, *, fenced: bool = False, longest_hold: float | None = None) -> Source:
     """Snapshot the live file into the run directory and inspect it.
 
     Args:
         run: the run.
         path: the SQLite file.
         fenced: the fence of a run is expected in it, and left out of the snapshot.
+        longest_hold: most seconds for which writers may be held up; see `take_snapshot`.
 
     Raises:
         SourceError: the file cannot be read as a SQLite database with tables.
@@ -101,7 +102,7 @@ def take_source(run: Run, path: Path, *, fenced: bool = False) -> Source:
                     "nasmigrate.postgres.migrate",
                 )
             )
-        job = _job(run, path, run.directory.path(SNAPSHOT), fenced=fenced)
+        job = _job(run, path, run.directory.path(SNAPSHOT), fenced=fenced, longest_hold=longest_hold)
         examined = run.examiner.examine(job)
     snapshot = examined.snapshot
     assert snapshot is not None  # noqa: S101 - the job asked for one
@@ -156,6 +157,20 @@ def examine_again(run: Run, path: Path, snapshot: Path, sha256: str, state: File
     )
 
 
-def _job(run: Run, path: Path, snapshot: Path, *, sha256: str | None = None, fenced: bool = False) -> ExamineJob:
-    busy_timeout = run.context.config.source.busy_timeout
-    return ExamineJob(source=path, snapshot=snapshot, busy_timeout=busy_timeout, sha256=sha256, fenced=fenced)
+def _job(
+    run: Run,
+    path: Path,
+    snapshot: Path,
+    *,
+    sha256: str | None = None,
+    fenced: bool = False,
+    longest_hold: float | None = None,
+) -> ExamineJob:
+    return ExamineJob(
+        source=path,
+        snapshot=snapshot,
+        busy_timeout=run.context.config.source.busy_timeout,
+        sha256=sha256,
+        fenced=fenced,
+        longest_hold=longest_hold,
+    )

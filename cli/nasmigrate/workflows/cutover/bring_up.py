@@ -137,7 +137,7 @@ def catch_up_passes(
         for number in range(1, config.cutover.passes + 1):
             began = clock()
             snapshot = run.directory.path(f"pass-{number}.db")
-            take_snapshot(ends.source, snapshot, busy_timeout=config.source.busy_timeout)
+            take_snapshot(ends.source, snapshot, busy_timeout=config.source.busy_timeout, longest_hold=hold_for(limit))
             done = _caught_up(connection, loaded.these, snapshot, loaded.ledger, loaded.held, since=loaded.equal_to)
             predicted = predict_freeze(done, _seconds_to_copy(snapshot, clock))
             # The copy's own snapshot stays, others are of use until the next one only.
@@ -164,6 +164,11 @@ def catch_up_passes(
         f" {config.cutover.passes} passes; nothing was switched, SQLite serves",
         hint=_ways_out(config, best),
     )
+
+
+def hold_for(limit: float | None) -> float | None:
+    """Most seconds for which a snapshot may hold writers up, where the freeze itself may last `limit`."""
+    return None if limit is None else limit / 2
 
 
 def predict_freeze(done: CaughtUp, copying: float) -> float:

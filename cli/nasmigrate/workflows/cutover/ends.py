@@ -66,22 +66,31 @@ class Ends:
 
 
 def make_ends(config: Config, source: Path, target: Target) -> Ends:
-    """The ends that the settings describe. A database that is not named is asked for its name.
+    """The ends that the settings describe.
 
     Raises:
         ConfigError: the roles cannot be told apart.
         TargetError: the name of the database had to be asked for, and the server did not answer.
     """
-    words = conninfo_to_dict(target.conninfo)
-    database = words.get("dbname")
+    return Ends(
+        source=source,
+        target=target,
+        roles=roles_of(config, target),
+        needs_ddl=config.app.needs_ddl,
+        busy=config.cutover.freeze_wait,
+    )
+
+
+def roles_of(config: Config, target: Target) -> RoleNames:
+    """The roles of a target. A database that is not named is asked for its name.
+
+    Raises:
+        ConfigError: the roles cannot be told apart.
+        TargetError: the name of the database had to be asked for, and the server did not answer.
+    """
+    database = conninfo_to_dict(target.conninfo).get("dbname")
     if not database:
         with connected(target.conninfo, purpose="nasmigrate status") as connection:
             database = server_facts(connection).database
             connection.commit()
-    return Ends(
-        source=source,
-        target=target,
-        roles=role_names(str(database), config.app.role),
-        needs_ddl=config.app.needs_ddl,
-        busy=config.cutover.freeze_wait,
-    )
+    return role_names(str(database), config.app.role)

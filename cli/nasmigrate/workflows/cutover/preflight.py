@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +64,8 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
         if not options.scratch:
             checks += [
                 lambda: _rehearsal(rehearsals, ends),
-                lambda: _file_system(ends.source),
+                lambda: _file_system(ends.source, options),
+                lambda: _still_open(ends.source, options),
                 lambda: _disk(context.base, ends.source),
                 lambda: _durable(connection),
                 lambda: _application(context.config, context.base),
@@ -129,10 +132,26 @@ def _rehearsal(rehearsals: tuple[Rehearsal, ...], ends: Ends) -> Iterator[str]:
         yield f"NOT_REHEARSED: no rehearsal of {ends.source} has passed in this folder; run nasmigrate rehearse"
 
 
-def _file_system(source: Path) -> Iterator[str]:
+def _file_system(source: Path, options: Options) -> Iterator[str]:
     kind = file_system_of(source)
-    if kind is not None and is_remote(kind):
-        yield f"REMOTE_FILE_SYSTEM: {source} lies on {kind}; run nasmigrate on the machine that holds the file"
+    if kind is not None and is_remote(kind) and not options.app_stopped:
+        yield (
+            f"REMOTE_FILE_SYSTEM: {source} lies on {kind}, whose locks cannot be relied on; run nasmigrate on the"
+            " machine that holds the file, or stop the application and use --app-stopped"
+        )
+
+
+def _still_open(source: Path, options: Options) -> Iterator[str]:
+    """An application that is said to be stopped has the file open no more (proc_pid_fd(5))."""
+    if not options.app_stopped:
+        return
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            if any(link.readlink() == source for link in (entry / "fd").iterdir()):
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                yield f"WRITER_ACTIVE: process {entry.name} has {source} open ({words[:60]}); stop it"
 
 
 def _disk(base: Path, source: Path) -> Iterator[str]:

@@ -28,7 +28,7 @@ from nasmigrate.postgres.control import set_state
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.sqlite.schema_text import digest_of_schema
 from nasmigrate.sqlite.source_lock import source_lock
-from nasmigrate.workflows.cutover.bring_up import Loaded, bring_up, catch_up_passes
+from nasmigrate.workflows.cutover.bring_up import Loaded, bring_up, catch_up_passes, hold_for
 from nasmigrate.workflows.cutover.dump import dump_target
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.cutover.hooks import run_hook
@@ -91,13 +91,13 @@ def cutover(context: Context, source: Path, target: Target, options: Options) ->
         with steps("P0", target.display):
             ready = preflight(context, ends, options)
         with steps("P1"):
-            prepared = _prepare(run, path, ready, options)
+            limit = freeze_limit(context.config, options)
+            prepared = _prepare(run, path, ready, options, limit)
         routing = Routing(context=context, ends=ends, options=options, journal=journal)
-        with _putting_back(routing):
+        with _putting_back(routing, steps):
             with steps("P2"):
                 loaded = bring_up(run, ends, prepared, ready.earlier)
                 proof = _prove(run, ends, prepared, loaded)
-            limit = freeze_limit(context.config, options)
             with steps("P3"):
                 loaded = catch_up_passes(run, ends, loaded, limit, clock=options.clock)
             watchdog = start_watchdog(run, options, stack)
@@ -122,7 +122,7 @@ def cutover(context: Context, source: Path, target: Target, options: Options) ->
 # -- before the pause ----------------------------------------------------------------------------------------------
 
 
-def _prepare(run: Run, path: Path, ready: Ready, options: Options) -> Prepared:
+def _prepare(run: Run, path: Path, ready: Ready, options: Options, limit: float | None) -> Prepared:
     """Tonight's snapshot and plan, which must be a rehearsed one.
 
     Raises:
@@ -131,7 +131,7 @@ def _prepare(run: Run, path: Path, ready: Ready, options: Options) -> Prepared:
     if ready.earlier is not None and ready.earlier.state in ("copying", "copied"):
         prepared = prepared_again(run, path, ready.earlier)
     else:
-        prepared = make(run, take_source(run, path))
+        prepared = make(run, take_source(run, path, longest_hold=hold_for(limit)))
     rehearsed = {rehearsal.plan_hash for rehearsal in ready.rehearsals}
     if not options.scratch and prepared.plan.hash not in rehearsed:
         last = ready.rehearsals[0]
@@ -194,7 +194,7 @@ def _before_freeze(routing: Routing) -> None:
 
 
 @contextmanager
-def _putting_back(routing: Routing) -> Iterator[None]:
+def _putting_back(routing: Routing, steps: Steps) -> Iterator[None]:
     """Around everything from the first write to the opening: what was switched off for the night is switched on again.
 
     Raises:
@@ -206,6 +206,8 @@ def _putting_back(routing: Routing) -> Iterator[None]:
     except (OpeningInDoubt, RollbackFailed):
         raise  # nobody writes: the page stays until it is settled
     except BaseException as error:
+        if steps.has_committed("P7"):
+            raise  # an interrupt that was kept back: Postgres serves, and what the old application needs stays off
         if not routing.options.scratch:
             troubles: list[str] = []
             after(routing, "maintenance_off", app.maintenance_off, troubles)

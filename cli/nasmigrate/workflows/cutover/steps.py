@@ -24,6 +24,7 @@ class Steps:
         self.run = run
         self.journal = journal
         self._left = list(phases)
+        self._committed: set[str] = set()
         self._watcher = watcher
 
     @contextmanager
@@ -45,6 +46,11 @@ class Steps:
         self.journal.add("end", key)
         self._watcher(f"{key}:end")
 
+    def has_committed(self, key: str) -> bool:
+        """Whether `committed` was said of that phase."""
+        return key in self._committed
+
     def committed(self, key: str) -> None:
         """A commit of this phase has been answered."""
+        self._committed.add(key)
         self._watcher(f"{key}:committed")

@@ -27,6 +27,7 @@ from nasmigrate.sqlite.open import SourceFile
 from nasmigrate.sqlite.snapshot import take_pages
 from nasmigrate.workflows.catch_up import CaughtUp, Ledger, Pass, catch_up
 from nasmigrate.workflows.cutover.ends import Ends
+from nasmigrate.workflows.cutover.interrupts import hold_interrupts
 from nasmigrate.workflows.cutover.opening import open_postgres
 from nasmigrate.workflows.cutover.steps import Steps
 from nasmigrate.workflows.cutover.undo import undo
@@ -115,6 +116,7 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
                 steps.committed("P5")
                 # From here on nobody writes to Postgres before the opening, so this is what will be opened.
                 before.execute("SELECT 1")
+            inner.enter_context(hold_interrupts())
             with steps("P6"):
                 fenced = these.clock()
                 fence = these.ends.new_fence(these.these.run_id, these.identity, these.held.epoch)
@@ -131,10 +133,11 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
         except OpeningInDoubt:
             raise
         except BaseException as error:
-            with suppress(NasmigrateError):
-                freezer.release()
-            freezer.close()
-            _put_back(these, error, tried=tried)
+            with hold_interrupts():
+                with suppress(NasmigrateError):
+                    freezer.release()
+                freezer.close()
+                _put_back(these, error, tried=tried)
             watchdog.decided()
             raise
         watchdog.decided()
@@ -197,7 +200,7 @@ def _check(newcomer: LiveProcess, fence: Fence) -> None:
     raise SourceLocked(
         f"{newcomer.path}: a fresh process {what}, though the fence was committed; Postgres was not opened",
         hint="locks do not hold on this file: end whatever else opens it inside this machine, then start again",
-        code="NM0710",
+        code="NM0721",
     )
 
 

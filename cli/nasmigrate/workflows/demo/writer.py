@@ -132,9 +132,10 @@ def run(env_file: Path, log: int, writer: str, *, running: Callable[[], bool] = 
 
 
 def main() -> None:
-    """Write until killed."""
+    """Write until killed, or until whoever started this is gone."""
+    parent = os.getppid()
     log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    run(Path(sys.argv[1]), log, sys.argv[3])
+    run(Path(sys.argv[1]), log, sys.argv[3], running=lambda: os.getppid() == parent)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from nasmigrate.workflows.bring_home import BroughtHome, Homecoming, Ledger, Val
 from nasmigrate.workflows.bring_home import settle as settle_home
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.cutover.hooks import run_hook
+from nasmigrate.workflows.cutover.interrupts import hold_interrupts
 from nasmigrate.workflows.cutover.journal import Journal
 from nasmigrate.workflows.cutover.opening import PATIENCE, lost
 from nasmigrate.workflows.cutover.options import Options
@@ -123,6 +124,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             touched.update(last.counts)
             full_text = settle_home(target, home.connection, these, sorted(touched))
             files = leave_behind(target, plan, drift, run.directory.root / LEFT_BEHIND) if drift.lines else ()
+        stack.enter_context(hold_interrupts())
         with steps("R3"):
             watchdog.fencing()
             _close(ends, target, held, common)

@@ -1,0 +1,243 @@
+"""What an operator, the application and the machine can do to a cutover: it is refused, waits or goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+from support.night import LIMIT, Night
+from support.processes import nasmigrate
+
+from nasmigrate.core.phases import CUTOVER, ROLLBACK
+
+
+def journal(night: Night) -> list[dict[str, str]]:
+    """The journal's lines."""
+    return [json.loads(line) for line in (night.folder / ".nasmigrate" / "journal.jsonl").read_text().splitlines()]
+
+
+def test_there_and_back_and_there_again(night: Night) -> None:
+    before = night.env_file.read_text()
+    for _ in range(2):
+        done = night.document("cutover")
+        assert done["code"] == 0, done
+        night.wait_for_writes()
+        assert night.as_application in night.env_file.read_text()
+        assert night.env_file.read_text().startswith("PORT=3101\n")
+        assert night.env_file.stat().st_mode & 0o777 == 0o600
+        back = night.document("rollback")
+        assert back["code"] == 0, back
+        night.wait_for_writes()
+        assert night.env_file.read_text() == before
+    done = night.run("cutover")
+    assert done.returncode == 0, done.stderr
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+    phases = [entry["phase"] for entry in journal(night) if entry["kind"] == "begin" and entry["command"] == "cutover"]
+    assert phases == [phase.key for phase in CUTOVER if phase.key != "P10"] * 3
+    phases = [entry["phase"] for entry in journal(night) if entry["kind"] == "begin" and entry["command"] == "rollback"]
+    assert phases == [phase.key for phase in ROLLBACK] * 2
+
+
+def test_the_prediction_stands_beside_the_outcome(night: Night) -> None:
+    done = night.document("cutover")
+    rates = done["rates"]
+    assert isinstance(rates, dict)
+    assert 0 < rates["freeze_seconds"] < 4.0
+    assert rates["freeze_predicted_seconds"] > 0
+    assert {gate["name"] for gate in done["gates"]} >= {"freeze", "route", "round-trip"}  # type: ignore[attr-defined]
+    assert "freeze" in (night.folder / ".nasmigrate/runs/latest/result.json").read_text()
+
+
+def test_a_dry_run_prints_the_phases_and_does_nothing(night: Night) -> None:
+    done = night.run("cutover", "--dry-run")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines() if line[:1] in "P" and line[1:2].isdigit()] == [
+        phase.key for phase in CUTOVER if phase.key != "P10"
+    ]
+    assert "commit point" in done.stdout
+    assert night.meaning() == "no cutover was begun"
+
+
+def test_all_failed_checks_are_named_at_once(night: Night) -> None:
+    night.write_settings(app='route = "command"\nstart = "true"\ncompose_file = "x"')
+    night.env_file.unlink()
+    with psycopg.connect(night.dsn) as connection:
+        connection.execute("CREATE TABLE already (a int)")
+        connection.execute(f"GRANT ALL ON already TO {night.role}")
+    for result in night.folder.glob(".nasmigrate/runs/*/result.json"):
+        result.unlink()
+    done = night.run("cutover")
+    assert done.returncode == 6
+    for code in ("TARGET_NOT_EMPTY", "NOT_REHEARSED", "ENV_FILE", "ROLE:"):
+        assert code in done.stderr, done.stderr
+    assert night.takers() == {"SQLite"}
+
+
+def test_an_unrehearsed_plan_is_refused_before_anything_is_written(night: Night) -> None:
+    with closing(sqlite3.connect(night.source)) as connection:
+        connection.execute("ALTER TABLE products ADD COLUMN weight REAL")
+    done = night.run("cutover")
+    assert done.returncode == 11, done.stderr
+    assert "rehearse" in done.stderr
+    assert night.meaning() == "no cutover was begun"
+
+
+def test_ddl_of_the_application_during_the_passes_stops_it(night: Night) -> None:
+    hold = night.folder / ".nasmigrate" / "hold-cutover"
+    hold.touch()
+    process = night.drive("cutover", "never", wait=False)
+    wait_for(lambda: any(entry["kind"] == "end" and entry["phase"] == "P3" for entry in journal(night)))
+    with closing(sqlite3.connect(night.source, timeout=10)) as connection:
+        connection.execute("CREATE TABLE surprise (a)")
+    hold.unlink()
+    assert process.wait(LIMIT) == 3, (night.folder / "driver.log").read_text()
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_vacuum_and_analyze_during_the_passes_do_not_stop_it(night: Night) -> None:
+    hold = night.folder / ".nasmigrate" / "hold-cutover"
+    hold.touch()
+    process = night.drive("cutover", "never", wait=False)
+    wait_for(lambda: any(entry["kind"] == "end" and entry["phase"] == "P3" for entry in journal(night)))
+    with closing(sqlite3.connect(night.source, timeout=10)) as connection:
+        connection.execute("VACUUM")
+        connection.execute("ANALYZE")
+    hold.unlink()
+    assert process.wait(LIMIT) == 0, (night.folder / "driver.log").read_text()
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_an_interrupt_before_the_opening_puts_everything_back(night: Night) -> None:
+    flags = night.folder / "maintenance"
+    night.write_settings(app=f'maintenance_on = "touch {flags}"\nmaintenance_off = "rm -f {flags}"')
+    process = night.drive("cutover", "P5:committed", signal.SIGINT)
+    assert process.returncode not in (0, -signal.SIGINT, None)
+    assert not flags.exists()
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_an_interrupt_between_fence_and_opening_waits_for_the_opening(night: Night) -> None:
+    process = night.drive("cutover", "P6:committed", signal.SIGINT)
+    assert process.returncode != 0
+    assert night.takers() == {"Postgres"}
+    assert night.document("resume")["code"] in (0, 4)
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_hooks_fail_before_the_freeze_and_are_told_after_the_opening(night: Night) -> None:
+    night.write_settings(cutover='before_freeze = "false"')
+    done = night.run("cutover")
+    assert done.returncode == 12, done.stderr
+    assert "before_freeze" in done.stderr
+    assert night.takers() == {"SQLite"}
+    night.write_settings(cutover='after_route = "false"')
+    done = night.run("cutover")
+    assert done.returncode == 4, done.stderr
+    assert "after_route" in done.stdout
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_a_freeze_that_cannot_fit_is_not_begun(night: Night) -> None:
+    done = night.run("cutover", "--max-freeze", "0.05")
+    assert done.returncode == 12, done.stderr
+    assert "--app-stopped" in done.stderr
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_an_application_that_is_said_to_be_stopped_and_runs_is_named(night: Night) -> None:
+    done = night.run("cutover", "--app-stopped")
+    assert done.returncode == 6
+    assert "WRITER_ACTIVE" in done.stderr
+    night.stop_writers()
+    done = night.run("cutover", "--app-stopped")
+    assert done.returncode == 4, done.stderr  # nobody started the application, so it has not arrived
+    assert night.takers() == {"Postgres"}
+
+
+def test_a_stale_server_setting_or_a_foreign_name_is_no_confirmation(night: Night) -> None:
+    assert nasmigrate(night.folder, "cutover").returncode == 2
+    assert nasmigrate(night.folder, "cutover", "--yes", "--confirm", "other").returncode == 2
+    assert night.meaning() == "no cutover was begun"
+
+
+def test_what_sqlite_cannot_hold_stops_a_rollback_and_names_it(night: Night) -> None:
+    assert night.run("cutover").returncode == 0
+    with psycopg.connect(night.as_application) as connection:
+        connection.execute("UPDATE products SET price = 'NaN' WHERE id = 7")
+    preview = night.document("rollback", "--dry-run")
+    assert preview["code"] == 3
+    assert any("products.price" in line for line in preview["did"])  # type: ignore[attr-defined]
+    done = night.run("rollback")
+    assert done.returncode == 3, done.stderr
+    assert "products.price" in done.stderr
+    assert night.takers() == {"Postgres"}
+    with psycopg.connect(night.as_application) as connection:
+        connection.execute("UPDATE products SET price = 1.5 WHERE id = 7")
+    assert night.run("rollback").returncode == 0
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_what_came_after_the_cutover_is_left_behind_only_on_request(night: Night) -> None:
+    assert night.run("cutover").returncode == 0
+    with psycopg.connect(night.dsn) as connection:
+        connection.execute("CREATE TABLE later (a int); INSERT INTO later VALUES (41)")
+        connection.execute("ALTER TABLE products ADD COLUMN weight int DEFAULT 3")
+    done = night.run("rollback")
+    assert done.returncode == 3, done.stderr
+    assert "later" in done.stderr
+    assert "weight" in done.stderr
+    assert night.takers() == {"Postgres"}
+    assert night.run("rollback", "--leave-behind").returncode == 0
+    kept = sorted(path.name for path in Path(night.folder).glob(".nasmigrate/runs/*rollback*/left-behind/*"))
+    assert kept == ["later.csv", "products.new-columns.csv"]
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_full_text_and_sequences_are_right_after_the_way_home(night: Night) -> None:
+    assert night.run("cutover").returncode == 0
+    with psycopg.connect(night.as_application) as connection:
+        connection.execute("INSERT INTO products VALUES (9001, 'zeppelin', 1.0, '2026-02-02 10:00:00')")
+        connection.execute("DELETE FROM tags WHERE product = 3")
+        connection.execute("DELETE FROM products WHERE id = 3")
+        row = connection.execute("SELECT max(id) FROM orders").fetchone()
+    assert row is not None
+    assert night.run("rollback").returncode == 0
+    night.stop_writers()
+    with closing(sqlite3.connect(night.source)) as connection:
+        found = connection.execute("SELECT rowid FROM words WHERE words MATCH 'zeppelin'").fetchall()
+        assert found == [(9001,)]
+        assert connection.execute("SELECT count(*) FROM products WHERE id = 3").fetchone() == (0,)
+        (sequence,) = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'orders'").fetchone()
+        assert sequence >= row[0]
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        assert not any(name.startswith("_nasmigrate_") for name in names)
+        assert "products_words" in names
+
+
+def test_finalize_asks_twice_and_ends_the_way_back(night: Night) -> None:
+    assert night.run("cutover").returncode == 0
+    assert nasmigrate(night.folder, "finalize", "--yes", "--confirm", night.database).returncode == 2
+    done = nasmigrate(night.folder, "finalize", "--yes", "--confirm", night.database, "--no-way-back")
+    assert done.returncode == 0, done.stderr
+    assert night.run("rollback").returncode == 11
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def wait_for(condition: object) -> None:
+    """Wait until it holds."""
+    assert callable(condition)
+    until = time.monotonic() + LIMIT
+    while True:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < until
+        time.sleep(0.1)

@@ -1,0 +1,233 @@
+"""The small parts of a cutover, each without a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasmigrate.core.config import Config
+from nasmigrate.core.config_cutover import AppSection, CutoverSection
+from nasmigrate.core.envfile import read_env_file
+from nasmigrate.core.envfile_edit import backup_path, keep_backup, put_back, set_lines
+from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing
+from nasmigrate.core.phases import CUTOVER, ROLLBACK, phase
+from nasmigrate.sqlite.source_lock import lock_path, source_lock
+from nasmigrate.workflows.cutover.hooks import run_hook, run_program
+from nasmigrate.workflows.cutover.interrupts import hold_interrupts
+from nasmigrate.workflows.cutover.journal import FILE, Journal, read_journal
+from nasmigrate.workflows.cutover.options import Options, freeze_limit, night_plan
+from nasmigrate.workflows.cutover.watchdog import watch
+from nasmigrate.workflows.demo.oracle import judge, read_log
+
+ENV = """# the shop
+export PORT=3101
+DATABASE_URL=file:app.db   # old
+OTHER='x y'
+DATABASE_URL=file:again.db
+"""
+
+
+def test_an_env_file_keeps_everything_but_what_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "app.env"
+    file.write_text(ENV)
+    keep_backup(file)
+    set_lines(file, {"DATABASE_URL": 'postgresql://app:p$w"d@h/db', "DB_CLIENT": "pg"})
+    assert read_env_file(file) == {
+        "PORT": "3101",
+        "DATABASE_URL": 'postgresql://app:p$w"d@h/db',
+        "OTHER": "x y",
+        "DB_CLIENT": "pg",
+    }
+    assert file.read_text().startswith("# the shop\nexport PORT=3101\n")
+    assert file.stat().st_mode & 0o777 == 0o600
+    keep_backup(file)  # a second routing keeps the first copy
+    assert backup_path(file).read_text() == ENV
+    assert put_back(file)
+    assert file.read_text() == ENV
+    assert not backup_path(file).exists()
+    assert not put_back(file)
+
+
+def test_a_value_with_a_line_end_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "app.env"
+    file.write_text(ENV)
+    with pytest.raises(ConfigError):
+        set_lines(file, {"DATABASE_URL": "a\nEVIL=1"})
+    assert file.read_text() == ENV
+
+
+def test_damaged_lines_of_the_journal_are_counted_and_left_out(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "cutover", "run")
+    journal.add("begin", "P0", "password=secret")
+    journal.add("end", "P0")
+    file = tmp_path / ".nasmigrate" / FILE
+    assert "secret" not in file.read_text()
+    file.write_bytes(file.read_bytes() + b'{"torn": \n\xff\xfe\n[]\n')
+    entries, damaged = read_journal(tmp_path)
+    assert [(entry.kind, entry.phase) for entry in entries] == [("begin", "P0"), ("end", "P0")]
+    assert damaged == 3
+
+
+def test_a_lost_journal_is_no_entries(tmp_path: Path) -> None:
+    assert read_journal(tmp_path) == ([], 0)
+
+
+def test_a_hook_has_a_time_limit_and_no_shell(tmp_path: Path) -> None:
+    run_hook("point", None, tmp_path, 1.0)
+    run_hook("point", "touch 'a b' $HOME", tmp_path, 5.0)
+    assert {path.name for path in tmp_path.iterdir()} >= {"a b", "$HOME"}
+    with pytest.raises(ToolFailed, match="ended after"):
+        run_hook("point", "sleep 60", tmp_path, 0.2)
+    with pytest.raises(ToolMissing):
+        run_hook("point", "/no/such/program", tmp_path, 1.0)
+    with pytest.raises(ToolFailed, match="3"):
+        run_hook("point", "sh -c 'exit 3'", tmp_path, 5.0)
+
+
+def test_output_of_a_program_is_redacted(tmp_path: Path) -> None:
+    done = run_program(["echo", "postgresql://u:secret@h/d"], tmp_path, 5.0)
+    assert done.code == 0
+    assert "secret" not in done.output
+
+
+def test_the_freeze_is_a_share_of_what_the_driver_waits() -> None:
+    config = Config(app=AppSection(busy_timeout=5.0))
+    assert freeze_limit(config, Options()) == pytest.approx(4.0)
+    assert freeze_limit(config, Options(max_freeze=1.5)) == 1.5
+    assert freeze_limit(Config(cutover=CutoverSection(max_freeze=2.5)), Options()) == 2.5
+    assert freeze_limit(config, Options(app_stopped=True)) is None
+
+
+def test_the_plan_of_the_night_names_every_command(tmp_path: Path) -> None:
+    app = AppSection(
+        route="command", start="start it", stop="stop it", env_file=".env", env=("URL=env:X",), cron_pause="pause"
+    )
+    config = Config(app=app, cutover=CutoverSection(after_open="tell me", seed=True))
+    night = night_plan(config, Options(), source="s", target="t", role="r", base=tmp_path)
+    assert [step.phase.key for step in night.steps] == [phase.key for phase in CUTOVER]
+    said = "\n".join(detail for step in night.steps for detail in step.details)
+    for word in ("start it", "stop it", "pause", "tell me", "URL", ".env", "role r"):
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    ("section", "why"),
+    [
+        ({"route": "command"}, "start"),
+        ({"route": "compose"}, "compose_service"),
+        ({"env": ("A=1",)}, "env_file"),
+        ({"env_file": "x", "env": ("A",)}, "KEY=VALUE"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(section: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        AppSection(**section)
+
+
+def told(*messages: dict[str, object], end: bool = True) -> list[list[str]]:
+    """What a watchdog settles after these messages."""
+    reader, writer = os.pipe()
+    os.write(writer, "".join(json.dumps(message) + "\n" for message in messages).encode())
+    if end:
+        os.close(writer)
+    settled: list[list[str]] = []
+    try:
+        watch(reader, settled.append)
+    finally:
+        os.close(reader)
+        if not end:
+            os.close(writer)
+    return settled
+
+
+def test_a_watchdog_settles_only_what_is_undecided() -> None:
+    begin = {"resume": ["resume"]}
+    frozen = {"stage": "frozen", "pid": 2**22 + 1, "limit": None}
+    assert told(begin) == []
+    assert told(begin, frozen) == [["resume"]]
+    assert told(begin, frozen, {"stage": "fencing"}) == [["resume"]]
+    assert told(begin, frozen, {"stage": "fencing"}, {"stage": "decided"}, end=False) == []
+
+
+def test_a_watchdog_kills_the_holder_of_the_lock_only_before_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasmigrate.workflows.cutover.watchdog.GRACE", 0.1)
+    monkeypatch.setattr("nasmigrate.workflows.cutover.watchdog.SILENCE", 0.2)
+    for stage, killed in (("frozen", True), ("fencing", False)):
+        victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        try:
+            messages: list[dict[str, object]] = [
+                {"resume": ["resume"]},
+                {"stage": "frozen", "pid": victim.pid, "limit": 0.1},
+            ]
+            if stage == "fencing":
+                messages.append({"stage": "fencing"})
+                assert told(*messages, end=False) == [["resume"]]
+            else:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "nasmigrate.workflows.cutover.watchdog"],
+                    stdin=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )
+                assert process.stdin is not None
+                process.stdin.write("".join(json.dumps(message) + "\n" for message in messages).encode())
+                process.stdin.flush()
+                victim.wait(20.0)
+                process.kill()
+                process.communicate()
+            assert (victim.poll() == -signal.SIGKILL) == killed
+        finally:
+            victim.kill()
+            victim.wait()
+
+
+def test_an_interrupt_is_kept_until_the_end() -> None:
+    reached = []
+    with pytest.raises(KeyboardInterrupt), hold_interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append(True)
+    assert reached
+    with pytest.raises(ValueError, match="first"), hold_interrupts():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("first")
+
+
+def test_one_run_at_a_time_by_whatever_path(tmp_path: Path) -> None:
+    source = tmp_path / "app.db"
+    source.touch()
+    link = tmp_path / "link.db"
+    link.symlink_to(source)
+    assert lock_path(link) == lock_path(source)
+    with source_lock(source, "cutover"), pytest.raises(RunLocked, match="cutover"), source_lock(link, "resume"):
+        pass
+    with source_lock(link, "resume"):
+        pass
+
+
+def test_the_tables_of_phases_are_whole() -> None:
+    keys = [phase.key for phase in (*CUTOVER, *ROLLBACK)]
+    assert keys == [f"P{n}" for n in range(11)] + [f"R{n}" for n in range(6)]
+    assert [phase.key for phase in (*CUTOVER, *ROLLBACK) if phase.commit_point] == ["P7", "R4"]
+    assert not any(phase(key).killable for key in ("P6", "P7", "P8", "R3", "R4"))
+
+
+def test_the_oracle_sees_what_is_lost_doubled_or_refused(tmp_path: Path) -> None:
+    log = tmp_path / "w.log"
+    log.write_text("ok sqlite 1 10.0\nno sqlite 2 10.1\nok postgres 3 10.5\nunknown postgres 4 10.6\nok sqli")
+    heard = read_log(log)
+    assert heard.longest_gap == pytest.approx(0.5)
+    good = judge({"w": heard}, [("w", 1), ("w", 3), ("w", 4)], {"w": 3})
+    assert (good.acknowledged, good.refused, good.unknown, good.faults) == (2, 1, 1, ())
+    for rows, fault in (
+        ([("w", 1)], "lost"),
+        ([("w", 1), ("w", 3), ("w", 3)], "twice"),
+        ([("w", 1), ("w", 2), ("w", 3)], "refused"),
+        ([("w", 1), ("w", 3), ("x", 1)], "nobody knows"),
+    ):
+        assert any(fault in line for line in judge({"w": heard}, rows, {"w": len(rows)}).faults), fault
