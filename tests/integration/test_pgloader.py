@@ -110,6 +110,9 @@ BEYOND = (
            "INSERT INTO t VALUES (1, 1704067200000)", settings='[columns."t.at"]\nrule = "epoch-ms"\n'),
     Beyond(limit="a generated column that Postgres does not compute", script="CREATE TABLE t (id INTEGER PRIMARY KEY,"
            " a INTEGER, b TEXT AS (hex(a)) STORED); INSERT INTO t (id, a) VALUES (1, 5)"),
+    Beyond(limit="rows that are set aside", script="CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1);"
+           "CREATE TABLE t (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p); INSERT INTO t VALUES (1, 1), (2, 7)",
+           settings='[columns."t.p"]\nrule = "orphans=quarantine"\n'),
     Beyond(limit="another name in Postgres", script="CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT);"
            "INSERT INTO t VALUES (1, 'x')", settings='[names.columns]\n"t.a" = "b"\n'),
     Beyond(limit=NAMES, script='CREATE TABLE "it\'s" (id INTEGER PRIMARY KEY, s TEXT);'

@@ -8,17 +8,16 @@ column that is neither grouped nor aggregated, LIMIT) is refused: the two system
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from nasmigrate.schema.expressions import aggregates
 from nasmigrate.schema.expressions.agree import as_double, comparable, truth
-from nasmigrate.schema.expressions.facts import Kind, Refusal, Value, fold, quote_name, quote_text
-from nasmigrate.schema.expressions.relations import Bound, Output, Relation, RelationColumn
+from nasmigrate.schema.expressions.facts import Kind, Refusal, Value, fold, quote_name
+from nasmigrate.schema.expressions.relations import Output, Relation
+from nasmigrate.schema.expressions.scope import Scope
 from nasmigrate.schema.expressions.source import Source
-from nasmigrate.schema.expressions.translator import Translator
 
 _SELECT_PARTS = frozenset({"expressions", "from_", "joins", "where", "group", "having", "distinct", "order", "with_"})
 _AGGREGATES = (exp.Count, exp.Sum, exp.Min, exp.Max, exp.Avg)
@@ -40,7 +39,7 @@ class Statement:
     outputs: tuple[Output, ...]
 
 
-class QueryTranslator(Translator):
+class QueryTranslator(Scope):
     """Translates one SELECT, or several that are joined by UNION.
 
     `relations` are the tables and views by folded name; `outer` is the SELECT around it, whose columns it may use.
@@ -49,14 +48,8 @@ class QueryTranslator(Translator):
     def __init__(
         self, source: Source, relations: Mapping[str, Relation], *, utf8: bool, outer: QueryTranslator | None = None
     ) -> None:
-        super().__init__(source, columns={}, names={}, collations={}, shapes={}, utf8=utf8)
+        super().__init__(source, utf8=utf8, outer=outer)
         self._relations = dict(relations)
-        self._outer = outer
-        self._bound: list[Bound] = []
-        self._aliases: dict[str, exp.Expr] = {}
-        self._known: dict[str, RelationColumn] = {}
-        self._groups: set[str] | None = None
-        self._unchecked = 0
         self._may_aggregate = False
         self._filter = ""
         for kind, name in ((exp.Min, "min"), (exp.Max, "max")):
@@ -88,7 +81,6 @@ class QueryTranslator(Translator):
             raise Refusal(", ".join(sorted(name.strip("_").upper() for name in extra)))
         with_sql = self._common_tables(tree.args.get("with_"))
         parts = [self._from(tree)]
-        self._columns = {fold(c.name): c.name for bound in self._bound for c in bound.relation.columns}
         self._aliases = {fold(e.alias): e.this for e in tree.expressions if isinstance(e, exp.Alias)}
         if tree.args.get("where") is not None:
             parts.append(f"WHERE {truth(self._visit(tree.args['where'].this)).sql}")
@@ -160,7 +152,6 @@ class QueryTranslator(Translator):
                     raise Refusal("an outer JOIN without ON")
                 sql += f" CROSS JOIN {item}"
             else:
-                self._columns = {fold(c.name): c.name for bound in self._bound for c in bound.relation.columns}
                 sql += f" {join.side or 'INNER'} JOIN {item} ON {truth(self._visit(join.args['on'])).sql}"
         return sql
 
@@ -184,10 +175,7 @@ class QueryTranslator(Translator):
         else:
             raise Refusal(f"{type(node).__name__} in FROM")
         alias = node.alias or node.name
-        if any(fold(alias) == fold(bound.alias) for bound in self._bound):
-            raise Refusal(f"two relations called {alias}")
-        self._bound.append(Bound(alias=alias, relation=relation))
-        self._known.update((column.value(alias).sql, column) for column in relation.columns)
+        self._bind(alias, relation)
         return f"{sql} AS {quote_name(alias)}"
 
     # -- outputs -----------------------------------------------------------------------------------------------
@@ -224,11 +212,6 @@ class QueryTranslator(Translator):
         if pg_type is None:
             raise Refusal(f"puts out {value.described}")
         return Output(name=name, value=value, sql=_with_type(value), pg_type=pg_type)
-
-    def _all_columns(self) -> Iterator[RelationColumn]:
-        yield from self._known.values()
-        if self._outer is not None:
-            yield from self._outer._all_columns()
 
     def _distinct(self, tree: exp.Select, outputs: tuple[Output, ...]) -> str:
         node = tree.args.get("distinct")
@@ -297,60 +280,6 @@ class QueryTranslator(Translator):
         if aliases and isinstance(term, exp.Column) and not term.table:
             return self._aliases.get(fold(term.name), term)
         return term
-
-    # -- columns -----------------------------------------------------------------------------------------------
-
-    def _visit(self, node: exp.Expr) -> Value:
-        if self._groups is None or self._unchecked:
-            return super()._visit(node)
-        with self._without_check():
-            value = super()._visit(node)
-        # An expression that is grouped as a whole; otherwise its parts must be.
-        return value if value.sql in self._groups else super()._visit(node)
-
-    @contextmanager
-    def _without_check(self) -> Iterator[None]:
-        self._unchecked += 1
-        try:
-            yield
-        finally:
-            self._unchecked -= 1
-
-    def _column(self, node: exp.Column) -> Value:
-        identifier = node.this
-        if not isinstance(identifier, exp.Identifier) or set(node.args) - {"this", "table"}:
-            raise Refusal(f"the construct {type(identifier).__name__}")
-        name, table = fold(identifier.name), fold(node.table) if node.table else None
-        found = [
-            (bound, column)
-            for bound in self._bound
-            if table is None or fold(bound.alias) == table
-            for column in bound.relation.columns
-            if fold(column.name) == name
-        ]
-        if len(found) > 1:
-            raise Refusal(f"{identifier.name}, which is the name of several columns")
-        if found:
-            return self._of(*found[0])
-        if table is None and name in self._aliases:
-            meant = self._aliases.pop(name)  # an alias does not stand for itself
-            try:
-                return self._visit(meant)
-            finally:
-                self._aliases[name] = meant
-        if self._outer is not None:
-            return self._outer._column(node)
-        if identifier.quoted and table is None and identifier.name not in self._source.surely_names:
-            return Value(sql=quote_text(identifier.name), kind=Kind.TEXT, literal=identifier.name)
-        raise Refusal(f"{identifier.name}, which is not a column")
-
-    def _of(self, bound: Bound, column: RelationColumn) -> Value:
-        value = column.value(bound.alias)
-        if self._groups is not None and not self._unchecked and value.sql not in self._groups:
-            key = {c.value(bound.alias).sql for c in bound.relation.columns if c.name in bound.relation.key}
-            if not key or not key <= self._groups:
-                raise Refusal(f"{column.name}, which is neither grouped nor aggregated")
-        return value
 
     # -- aggregates and subqueries -----------------------------------------------------------------------------
 

@@ -88,6 +88,11 @@ LIMITS: tuple[Limit, ...] = (
         applies=lambda _, column, seen: column.generated is not None and column.computed_sql is None,
     ),
     Limit(
+        name="rows that are set aside",
+        does="knows nothing of it: rows without a parent arrive among the others",
+        applies=lambda table, column, seen: any(column.name in parent.columns for parent in table.kept),
+    ),
+    Limit(
         name="another name in Postgres",
         does="finds no such table or column there: leaves it out, or ends with 1",
         applies=lambda table, column, seen: (table.name, column.name) != (table.target, column.target),
