@@ -80,6 +80,7 @@ env = ["DATABASE_URL=env:APP_DSN"]
 start = "systemctl start shop"
 stop = "systemctl stop shop"
 compose_file = "compose.yaml"
+compose_project = "shop"
 compose_service = "web"
 health_url = "http://127.0.0.1:3101/health"
 maintenance_on = "touch maintenance"

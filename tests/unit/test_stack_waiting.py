@@ -23,6 +23,7 @@ def document(service: str = "postgres", **state: Any) -> dict[str, Any]:
         "Id": f"id-{service}",
         "Name": f"/p-{service}-1",
         "RestartCount": state.pop("restarts", 0),
+        "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
         "State": {"Status": "running", "StartedAt": "2026-11-26T17:00:00.123456789Z", "ExitCode": 0, **state},
         "Config": {
             "Image": f"{service}:1",

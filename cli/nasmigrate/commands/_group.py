@@ -27,6 +27,7 @@ SUBCOMMANDS = {
     "finalize": "End the time in which a rollback is possible.",
     "lint-app": "Look through an application's source for what Postgres will not take.",
     "stack": "Run Postgres, Redis, Kill Bill and the marketplace in containers.",
+    "checklist": "Go through the deployment's verification checklist.",
     "seed": "Put the application's people into Kill Bill.",
     "backup": "Dump the databases and the source, and prove that it restores.",
     "restore": "Restore a database of a backup into an empty one.",

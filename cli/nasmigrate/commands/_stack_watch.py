@@ -10,11 +10,27 @@ from nasmigrate.commands._progress import ClosableReporter, QuietReporter
 from nasmigrate.core.progress import Progress
 from nasmigrate.core.redaction import printable, redact
 from nasmigrate.stack.containers import Container
-from nasmigrate.stack.waiting import Watch
+from nasmigrate.stack.waiting import Watch, describe
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+
+    from nasmigrate.commands._app import App
+    from nasmigrate.core.context import Context
+    from nasmigrate.workflows.stack import Surroundings
+
+
+def given(app: App) -> tuple[Context, Surroundings]:
+    """The settings and the machine, for a command about the stack, with a display of the containers."""
+    from nasmigrate.workflows.stack import surroundings
+
+    loaded = app.load()
+    quiet = app.quiet or app.json_events
+    watch = make_watch(quiet=quiet, color=app.color, environ=app.environ)
+    app.use_reporter(watch)
+    show_output = not quiet and sys.stderr.isatty()
+    return app.context(loaded), surroundings(loaded.environ, watch=watch, show_output=show_output)
 
 
 class StackDisplay(ClosableReporter, Watch, Protocol):
@@ -59,7 +75,7 @@ class LineDisplay:
     def look(self, containers: Sequence[Container], *, waiting_for: Collection[str], elapsed: float) -> None:
         """Write what changed since the last look."""
         for each in containers:
-            state = state_text(each)
+            state = describe(each)
             if each.service in waiting_for and self._said.get(each.service) != state:
                 self._said[each.service] = state
                 self._write(f"{each.service}: {state} | elapsed {elapsed:.0f}s")
@@ -118,14 +134,6 @@ class LiveDisplay:
         self._console.print(Text(printable(redact(text))))
 
 
-def state_text(container: Container) -> str:
-    """How it is, in a few words: `healthy`, `starting`, `exited (exit code 1)`, `restarting, 2 restarts`."""
-    state = (container.health or "running") if container.state == "running" else container.state
-    if container.state == "exited":
-        state += f" (exit code {container.exit_code})"
-    return state + (f", {container.restarts} restarts" if container.restarts else "")
-
-
 def _table(containers: Sequence[Container], elapsed: float) -> Table:
     from rich.table import Table
     from rich.text import Text
@@ -133,6 +141,6 @@ def _table(containers: Sequence[Container], elapsed: float) -> Table:
     table = Table.grid(padding=(0, 2))
     for each in containers:
         style = "green" if each.ready else "yellow"
-        state = Text(f"{state_text(each):<24}", style=style)
+        state = Text(f"{describe(each):<24}", style=style)
         table.add_row(Text(f"{each.service:<16}"), state, Text(f"{elapsed:>4.0f}s" if not each.ready else "     "))
     return table

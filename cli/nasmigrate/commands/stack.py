@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nasmigrate.core.context import Context
     from nasmigrate.stack.containers import Container
-    from nasmigrate.workflows.stack import StackUp, Surroundings
+    from nasmigrate.workflows.stack import StackUp
 
 
 @click.group("stack")
@@ -32,9 +32,10 @@ def up_command(app: App) -> int:
     The first time, compose.yaml, its settings and its secrets are written to the folder of stack.directory [stack].
     Again is "already running". Exit 0 only if every service is healthy.
     """
+    from nasmigrate.commands._stack_watch import given
     from nasmigrate.workflows.stack import stack_up
 
-    context, around = _given(app)
+    context, around = given(app)
     outcome = stack_up(context, around)
     app.close()
     filled = _fill_in_settings(app, context)
@@ -58,9 +59,10 @@ def up_command(app: App) -> int:
 @click.pass_obj
 def down_command(app: App, remove_volumes: tuple[str, ...]) -> int:
     """Stop and remove the containers. Data stays: volumes are removed only if each is named."""
+    from nasmigrate.commands._stack_watch import given
     from nasmigrate.workflows.stack import stack_down
 
-    context, around = _given(app)
+    context, around = given(app)
     removed = stack_down(context, around, remove_volumes=remove_volumes)
     app.close()
     if app.json or app.json_events:
@@ -74,10 +76,11 @@ def down_command(app: App, remove_volumes: tuple[str, ...]) -> int:
 @click.pass_obj
 def status_command(app: App) -> int:
     """Show each service's state, health and ports. Exit 0 if all are healthy, else 3."""
+    from nasmigrate.commands._stack_watch import given
     from nasmigrate.core.errors import ExitCode
     from nasmigrate.workflows.stack import stack_status
 
-    context, around = _given(app)
+    context, around = given(app)
     status = stack_status(context, around)
     app.close()
     if app.json or app.json_events:
@@ -96,10 +99,11 @@ def status_command(app: App) -> int:
 @click.pass_obj
 def logs_command(app: App, service: str, lines: int) -> int:
     """Show the last lines of SERVICE's log, passwords masked."""
+    from nasmigrate.commands._stack_watch import given
     from nasmigrate.core.redaction import printable, redact
     from nasmigrate.workflows.stack import stack_log
 
-    context, around = _given(app)
+    context, around = given(app)
     written = stack_log(context, around, service, lines=lines)
     app.close()
     for line in written:
@@ -139,27 +143,11 @@ for _subcommand in (up_command, down_command, status_command, logs_command, impo
     command.add_command(_subcommand)
 
 
-def _given(app: App) -> tuple[Context, Surroundings]:
-    """The settings and the machine, with a display of the containers that fits the terminal."""
-    import sys
-
-    from nasmigrate.commands._stack_watch import make_watch
-    from nasmigrate.workflows.stack import surroundings
-
-    loaded = app.load()
-    quiet = app.quiet or app.json_events
-    watch = make_watch(quiet=quiet, color=app.color, environ=app.environ)
-    app.use_reporter(watch)
-    context = app.context(loaded)
-    around = surroundings(loaded.environ, watch=watch, show_output=not quiet and sys.stderr.isatty())
-    return context, around
-
-
 def _fill_in_settings(app: App, context: Context) -> tuple[str, ...]:
     """Point the settings at the stack's source and target where they name none yet; returns the keys written."""
     from nasmigrate.core.config import FILE_NAME
     from nasmigrate.core.config_edit import fill_in
-    from nasmigrate.workflows.stack import settings_of_stack
+    from nasmigrate.workflows.stack_settings import settings_of_stack
 
     file = app.cwd / app.config if app.config else context.base / FILE_NAME
     wanted = settings_of_stack(context)

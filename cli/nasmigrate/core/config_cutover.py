@@ -32,6 +32,7 @@ class AppSection(Section):
     start: str | None = _command("Command that (re)starts it; for route `command`.")
     stop: str | None = _command("Command that stops it, run before `start` when given.")
     compose_file: str | None = Field(default=None, min_length=1, description="Compose file; for route `compose`.")
+    compose_project: str | None = Field(default=None, min_length=1, description="Compose's name of that stack.")
     compose_service: str | None = Field(default=None, min_length=1, description="Its service there.")
     health_url: str | None = Field(default=None, pattern=r"^https?://", description="Answers 2xx when it serves.")
     maintenance_on: str | None = _command("Command that shows the maintenance page, before the freeze.")

@@ -48,6 +48,7 @@ class Container:
         health: starting, healthy, unhealthy; empty without a health check.
         exit_code: of its last end.
         restarts: by the restart policy since it was created.
+        restart_policy: no, on-failure, always, unless-stopped.
         started_at: the start of its present or last run, or None.
         folder: the folder compose was run for.
         environment: name -> value as configured; secrets are files, so a secret here is a defect.
@@ -65,6 +66,7 @@ class Container:
     out_of_memory: bool
     error: str
     restarts: int
+    restart_policy: str
     started_at: datetime | None
     ports: tuple[Port, ...]
     mounts: tuple[Mount, ...]
@@ -109,6 +111,20 @@ def read_log(runner: Runner, docker: str, container: Container, *, lines: int) -
     return tuple(_COLOUR.sub("", line.partition(" ")[2]) for line in stamped)[-lines:]
 
 
+def internal_networks(runner: Runner, docker: str, containers: Sequence[Container]) -> dict[str, bool]:
+    """The networks the containers are on -> whether it is internal: without a way out of this machine.
+
+    Raises:
+        StackError: the engine does not answer.
+    """
+    names = sorted({name for each in containers for name in each.networks})
+    if not names:
+        return {}
+    shown = runner.run([docker, "network", "inspect", *names], timeout=TIMEOUT)
+    _require(shown.code, shown.stderr)
+    return {each["Name"]: bool(each.get("Internal")) for each in json.loads(shown.stdout)}
+
+
 def container_of(document: Mapping[str, Any]) -> Container | None:
     """One element of `docker inspect`; None for a one-off container of `compose run`."""
     labels: Mapping[str, str] = document["Config"].get("Labels") or {}
@@ -128,6 +144,7 @@ def container_of(document: Mapping[str, Any]) -> Container | None:
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error", ""),
         restarts=document.get("RestartCount", 0),
+        restart_policy=document["HostConfig"]["RestartPolicy"]["Name"],
         started_at=_moment(state.get("StartedAt", "")),
         ports=_ports(document["NetworkSettings"].get("Ports") or {}),
         mounts=tuple(

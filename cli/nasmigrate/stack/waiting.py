@@ -80,6 +80,14 @@ def wait_until_ready(
         clock.sleep(POLL)
 
 
+def describe(container: Container) -> str:
+    """How it is, in a few words: `healthy`, `starting`, `exited (exit code 1)`, `restarting, 2 restarts`."""
+    state = (container.health or "running") if container.state == "running" else container.state
+    if container.state == "exited":
+        state += f" (exit code {container.exit_code})"
+    return state + (f", {container.restarts} restarts" if container.restarts else "")
+
+
 def failure(
     service: str, container: Container | None, trouble: str, log: Callable[[Container], Sequence[str]]
 ) -> StackError:

@@ -11,19 +11,15 @@ from nasmigrate.core.errors import StackError, UsageProblem
 from nasmigrate.stack.advice import explain
 from nasmigrate.stack.compose import Compose
 from nasmigrate.stack.containers import Container, read_containers, read_log
-from nasmigrate.stack.folder import COMPOSE_FILE, SECRETS, Prepared, locked, prepare
+from nasmigrate.stack.folder import COMPOSE_FILE, Prepared, locked, prepare
 from nasmigrate.stack.ownership import conflicts, data_sources
 from nasmigrate.stack.runner import Runner, Subprocesses
 from nasmigrate.stack.tools import find_tools, path_for_children
 from nasmigrate.stack.variables import compose_variables
 from nasmigrate.stack.waiting import Clock, Unwatched, Watch, wait_until_ready
-from nasmigrate.workflows.stack_databases import MARKETPLACE, StackDatabases, prove_killbill, set_up_databases
+from nasmigrate.workflows.stack_databases import StackDatabases, prove_killbill, set_up_databases
 
 LOG_LINES = 40
-DEFAULT_POSTGRES_PORT = "5433"
-DEFAULT_MARKETPLACE_DATA = "marketplace_data"
-SOURCE_FILE = "marketplace.db"
-"""These three as in compose.yaml."""
 FIRST = ("postgres", "redis")
 """Started before the others, which need what is made in them."""
 
@@ -98,7 +94,7 @@ def stack_up(context: Context, around: Surroundings) -> StackUp:
         compose = _compose(context, around, folder)
         definition = compose.definition()
         _refuse_second_copy(compose, definition)
-        before = _states(compose)
+        before = states(compose)
         running = {each.service for each in before if each.ready}
         _obtain_images(context, around, compose, definition)
         first = [service for service in FIRST if service in settings.services]
@@ -111,10 +107,10 @@ def stack_up(context: Context, around: Surroundings) -> StackUp:
             # Kill Bill's tables are made from its image before it first starts; one that runs has them.
             fresh = "killbill" in then and "killbill" not in running
             image = str(definition["services"]["killbill"]["image"]) if fresh else None
-            databases = set_up_databases(compose, _states(compose), killbill_image=image)
+            databases = set_up_databases(compose, states(compose), killbill_image=image)
         context.reporter.phase("start", ", ".join(then))
         _start(context, around, compose, then)
-        containers = _states(compose)
+        containers = states(compose)
         if "killbill" in then:
             context.reporter.phase("prove", "Kill Bill uses Postgres")
             prove_killbill(compose, containers)
@@ -170,13 +166,23 @@ def stack_status(context: Context, around: Surroundings) -> StackStatus:
     Raises:
         StackError: the engine does not answer.
     """
-    compose = _compose(context, around, _existing_folder(context))
-    containers = _states(compose)
+    compose = open_stack(context, around)
+    containers = states(compose)
     present = {each.service for each in containers}
     return StackStatus(
         containers=containers,
         missing=tuple(service for service in context.config.stack.services if service not in present),
     )
+
+
+def open_stack(context: Context, around: Surroundings) -> Compose:
+    """The stack that is there.
+
+    Raises:
+        ToolMissing: no docker or no compose.
+        StackError: there is none, or the engine does not answer.
+    """
+    return _compose(context, around, _existing_folder(context))
 
 
 def stack_log(context: Context, around: Surroundings, service: str, *, lines: int) -> tuple[str, ...]:
@@ -185,8 +191,8 @@ def stack_log(context: Context, around: Surroundings, service: str, *, lines: in
     Raises:
         StackError: the engine does not answer, or there is no such service.
     """
-    compose = _compose(context, around, _existing_folder(context))
-    for container in _states(compose):
+    compose = open_stack(context, around)
+    for container in states(compose):
         if container.service == service:
             return read_log(compose.runner, compose.tools.docker, container, lines=lines)
     raise StackError(f"{service}: has no container", hint="nasmigrate stack status", code="NM1015")
@@ -208,7 +214,12 @@ def _compose(context: Context, around: Surroundings, folder: Path) -> Compose:
     )
 
 
-def _states(compose: Compose) -> tuple[Container, ...]:
+def states(compose: Compose) -> tuple[Container, ...]:
+    """The stack's containers as they are.
+
+    Raises:
+        StackError: the engine does not answer.
+    """
     return read_containers(compose.runner, compose.tools.docker, project=compose.project)
 
 
@@ -261,7 +272,7 @@ def _start(context: Context, around: Surroundings, compose: Compose, services: S
         )
     wait_until_ready(
         services,
-        read=lambda: _states(compose),
+        read=lambda: states(compose),
         log=_log_of(compose),
         timeout=context.config.stack.timeout,
         watch=around.watch,
@@ -276,24 +287,3 @@ def _log_of(compose: Compose) -> Callable[[Container], tuple[str, ...]]:
 def _fix(text: str) -> str | None:
     advice = explain(text)
     return advice.fix if advice else None
-
-
-def settings_of_stack(context: Context) -> dict[str, str]:
-    """The settings that lead to this stack, by dotted key, where the present ones name no source or no target.
-
-    Raises:
-        ConfigError: the stack's .env cannot be read.
-    """
-    config = context.config
-    folder = stack_folder(context)
-    variables = compose_variables(folder, {})
-    found: dict[str, str] = {}
-    if config.target.dsn is None and "postgres" in config.stack.services:
-        port = variables.get("NASMIGRATE_POSTGRES_PORT", DEFAULT_POSTGRES_PORT)
-        found["target.dsn"] = f"postgresql://postgres@127.0.0.1:{port}/{MARKETPLACE}"
-        found["target.password_file"] = str(Path(config.stack.directory) / SECRETS / "postgres_password")
-    if config.source.path is None and "marketplace_web" in config.stack.services:
-        data = variables.get("NASMIGRATE_MARKETPLACE_DATA", DEFAULT_MARKETPLACE_DATA)
-        if (folder / data / SOURCE_FILE).is_file():
-            found["source.path"] = str(Path(config.stack.directory) / data / SOURCE_FILE)
-    return found

@@ -92,8 +92,11 @@ def set_up_databases(
     return StackDatabases(marketplace_made=made, roles=roles, killbill=done, killbill_version=ddl.version)
 
 
-def prove_killbill(compose: Compose, containers: Sequence[Container]) -> None:
+def prove_killbill(compose: Compose, containers: Sequence[Container]) -> str:
     """Ask Postgres whether this very Kill Bill runs on it: its row in `node_infos`, written at its start.
+
+    Returns:
+        The evidence, in a few words.
 
     Raises:
         StackError: it does not: it fell back to the H2 database inside its container, where everything is lost when
@@ -106,7 +109,7 @@ def prove_killbill(compose: Compose, containers: Sequence[Container]) -> None:
     started = container.started_at
     for node in found:
         if started is None or node.booted.replace(tzinfo=started.tzinfo) >= started - CLOCK_SLACK:
-            return
+            return f"{node.name} booted {node.booted:%Y-%m-%d %H:%M:%S}"
     url = container.environment.get("KILLBILL_DAO_URL")
     raise StackError(
         "killbill: healthy, but not on Postgres: "

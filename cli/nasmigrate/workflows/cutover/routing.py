@@ -124,6 +124,8 @@ def _restart(these: Routing) -> None:
         words = ["docker", "compose"]
         if app.compose_file:
             words += ["-f", app.compose_file]
+        if app.compose_project:
+            words += ["-p", app.compose_project]
         words += ["up", "-d", "--no-deps", "--force-recreate", str(app.compose_service)]
         run_hook("compose", shlex.join(words), base, app.command_timeout, runner)
     else:
