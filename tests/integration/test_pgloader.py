@@ -217,6 +217,13 @@ def test_its_absence_is_one_clear_error(small: Path, database: str, monkeypatch:
         assert connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'nasmigrate'").fetchone() == (0,)
 
 
+def test_it_does_not_go_into_existing_tables(small: Path, database: str) -> None:
+    """They are somebody else's, and may not be emptied when it failed."""
+    done = nasmigrate(small, "copy", "app.db", database, "--into-existing", "--engine", "pgloader")
+    assert done.returncode == 2
+    assert "--engine native" in done.stderr
+
+
 @pytest.mark.parametrize("says", ['pgloader version "4.0.1"', "nothing of the kind", 'pgloader version "3.5.2"'])
 def test_another_version_is_refused(small: Path, database: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(small, f"echo '{says}'", monkeypatch)

@@ -453,6 +453,23 @@ def test_one_row_that_postgres_refuses_is_named(
     assert kept == ledger
 
 
+def test_one_row_that_existing_tables_refuse_is_named_and_they_are_as_they_were(tmp_path: Path, database: str) -> None:
+    """A seed that was there, chunks that went in before it, and the locks are as before the copy."""
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection, connection:
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?, 'ok')", ((n,) for n in range(1, 2001)))
+        connection.execute("UPDATE t SET v = 'bad' WHERE id = 777")
+    (tmp_path / "nasmigrate.toml").write_text('[existing.seeds]\nt = "replace"\n[transfer]\nchunk_rows = 300\n')
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (id bigint PRIMARY KEY, v text, CONSTRAINT odd CHECK (v <> 'bad'))")
+        connection.execute("INSERT INTO t VALUES (777, 'a seed')")
+        done = nasmigrate(tmp_path, "copy", "app.db", database, "--into-existing")
+        assert done.returncode == 12, done.stderr
+        assert "Postgres refused t at id=777" in done.stderr
+        assert "odd" in done.stderr
+        assert connection.execute("SELECT * FROM t").fetchall() == [(777, "a seed")]
+
+
 # -- after the load ------------------------------------------------------------------------------------------------
 
 

@@ -69,7 +69,10 @@ def command(
         if resume:
             raise UsageProblem("--into-existing is all or nothing: there is never a part of it to --resume")
         if loaded.config.transfer.engine != "native":
-            raise UsageProblem("--into-existing copies with the native engine only")
+            raise UsageProblem(
+                "--into-existing copies with the native engine only: another program has a transaction of its own",
+                hint="use --engine native",
+            )
         from nasmigrate.workflows.into_existing import copy_into_existing
 
         return show(app, copy_into_existing(app.context(loaded), path, chosen, round_trip=round_trip))

@@ -30,7 +30,8 @@ def naming_state(conninfo: str) -> Iterator[None]:
     except (TargetError, TransferError, SchemaError, ExternalToolError) as error:
         state, way_on = _asked(conninfo)
         error.message = f"{error.message}; {state}"
-        error.hint = f"{error.hint}; {way_on}" if error.hint else way_on
+        if "--resume" not in (error.hint or ""):
+            error.hint = f"{error.hint}; {way_on}" if error.hint else way_on
         error.details["state"] = state
         raise
 

@@ -60,13 +60,14 @@ class Server:
             PreflightError: pgloader cannot be told this.
         """
         info, pgconn = connection.info, connection.pgconn
-        if info.get_parameters().get("sslmode", "").startswith("verify"):
+        given = info.get_parameters()
+        if given.get("sslmode", "").startswith("verify"):
             raise PreflightError(
                 "pgloader cannot verify the server's certificate as sslmode=verify-… asks",
                 hint="use --engine native",
             )
         server = cls(
-            host=info.hostaddr if not info.host.startswith("/") and info.hostaddr else info.host,
+            host=given.get("hostaddr") or info.host,
             port=info.port,
             user=info.user,
             database=info.dbname,
