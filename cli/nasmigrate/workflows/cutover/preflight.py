@@ -13,7 +13,7 @@ import psycopg
 
 from nasmigrate.core.config import Config
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import NasmigrateError, PreflightError, SourceLocked, WrongPhase
+from nasmigrate.core.errors import CannotConnect, NasmigrateError, PreflightError, SourceLocked, WrongPhase
 from nasmigrate.postgres.catalogue_read import user_objects
 from nasmigrate.postgres.connect import check_server, server_facts
 from nasmigrate.postgres.control import RunRow, has_control, latest_run
@@ -89,15 +89,15 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
 def _refuse_unless_sqlite_serves(standing: Standing) -> None:
     if standing.meaning in (Meaning.NOT_BEGUN, Meaning.SQLITE_SERVES):
         return
+    if standing.meaning is Meaning.UNKNOWN:
+        raise CannotConnect(standing.unreachable or "", hint="nasmigrate doctor tries each part of the address")
     hints = {
         Meaning.POSTGRES_SERVES: "nasmigrate rollback takes it back; nasmigrate resume finishes routing and proof",
         Meaning.FOREIGN_FENCE: "nasmigrate status names the database it stands for",
         Meaning.FENCE_LOST: "nasmigrate status",
-        Meaning.UNKNOWN: "the target must be reachable for a cutover",
     }
     raise WrongPhase(
-        f"a cutover begins while SQLite serves; now {standing.meaning}"
-        + (f" ({standing.unreachable})" if standing.unreachable else ""),
+        f"a cutover begins while SQLite serves; now {standing.meaning}",
         hint=hints.get(standing.meaning, "nasmigrate resume settles it"),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import ExitCode, StateError, WrongPhase
+from nasmigrate.core.errors import CannotConnect, ExitCode, StateError, WrongPhase
 from nasmigrate.core.result import Gate
 from nasmigrate.core.status import Status
 from nasmigrate.core.target import Target
@@ -44,12 +44,14 @@ def refuse_unless_postgres_serves(standing: Standing) -> None:
                 hint="a new migration the other way is for other tools; the fenced file holds the state of that night",
             )
         return
+    if standing.unreachable is not None:
+        raise CannotConnect(
+            standing.unreachable, hint="Postgres must be reachable, or its rows cannot come home; nasmigrate status"
+        )
     hints = {
         Meaning.NOT_BEGUN: "no cutover was begun",
         Meaning.SQLITE_SERVES: "SQLite serves already",
         Meaning.FENCE_LOST: "put the fenced file back in its place; nasmigrate status",
-        Meaning.UNKNOWN: "Postgres must be reachable, or its rows cannot come home",
-        Meaning.IN_DOUBT: "Postgres must be reachable, or its rows cannot come home",
     }
     raise WrongPhase(
         f"a rollback begins while Postgres serves; now {standing.meaning}",
