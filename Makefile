@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SAMPLE := .nasmigrate/sample/marketplace.db
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test unit lint types layers check stack package docs soak fuzz bench clean distclean
+.PHONY: help rehearse test unit lint types layers check stack package docs soak fuzz faults bench clean distclean
 
 help:                  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -65,6 +65,9 @@ soak: $(VENV)/.test  ## what takes minutes: five million rows with one odd value
 
 fuzz: $(VENV)/.test  ## 5,000 damaged files through copy; writes docs/hostile-files.md
 	@PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_files $(if $(CASE),--case $(CASE),5000 --page docs/hostile-files.md)
+
+faults: $(VENV)/.test ## every fault at every phase of a cutover and a rollback (MINUTES=10: a sample); writes docs/faults.md
+	@PYTHONPATH=.:tests $(BIN)/python -m support.run_faults $(if $(MINUTES),--minutes $(MINUTES))
 
 bench: $(VENV)/.bench ## side by side with pgloader and DuckDB; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m compileall -q cli # as pip does when it installs

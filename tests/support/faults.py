@@ -6,7 +6,7 @@ runs until it has an answer, and the oracle counts: exactly one engine takes wri
 acknowledged to the application is there, none that was refused.
 
 The points are made from the phase table, so a phase that is added has cells or fails the test.
-`python -m support.faults` runs every cell and writes docs/faults.md.
+`make faults` runs every cell and writes docs/faults.md.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def main() -> int:
 
     signal.signal(signal.SIGUSR1, jump)
     words = [sys.executable, "-m", "nasmigrate", "--no-input", "resume"] if int(watchdog) else None
-    options = Options(watcher=watch, environ=dict(os.environ), resume_words=words, clock=lambda: time.monotonic() + jumped)
+    options = Options(
+        watcher=watch, environ=dict(os.environ), resume_words=words, clock=lambda: time.monotonic() + jumped
+    )
     try:
         if what == "cutover":
             return cutover(context, source, target, options).exit_code
