@@ -318,7 +318,7 @@ def run_cell(world: World, cell: Cell, folder: Path, name: str) -> str:
         _begin(night, cell.command)
         process = night.drive(cell.command, cell.point, signal.SIGSTOP, wait=False)
         stack.callback(_end, process)
-        _wait_until_stopped(process, night)
+        wait_until_stopped(process, night)
         untouched = cell.phase in ("P0", "P1", "P2", "P3")
         FAULTS[cell.fault](
             Scene(cell=cell, night=night, process=process, server=world.server, proxy=proxy, stack=stack)
@@ -326,7 +326,7 @@ def run_cell(world: World, cell: Cell, folder: Path, name: str) -> str:
         process.wait(LIMIT)
         stack.close()
         _wait_for_postgres(world.server)
-        serving, _ = _settled(night)
+        serving, _ = settled(night)
         if untouched and cell.fault in ("kill", "journal-lost", "journal-flipped", "wake-after-resume"):
             assert serving == "SQLite", "the source serves until the opening"
         return serving
@@ -342,7 +342,7 @@ def run_kill(world: World, command: str, place: Place, folder: Path, name: str) 
         _begin(night, command)
         if not kill_at(night, command, place):
             return ""
-        return _settled(night)[0]
+        return settled(night)[0]
 
 
 def take_census(world: World, command: str, folder: Path, name: str) -> list[Place]:
@@ -362,7 +362,7 @@ def _begin(night: Night, command: str) -> None:
         night.wait_for_writes()
 
 
-def _settled(night: Night) -> tuple[str, tuple[object, object]]:
+def settled(night: Night) -> tuple[str, tuple[object, object]]:
     """What must hold after any fault: which engine serves, and how `resume` ended, twice."""
     assert len(night.takers()) <= 1, "two engines take writes"
     first = night.document("resume")
@@ -374,7 +374,8 @@ def _settled(night: Night) -> tuple[str, tuple[object, object]]:
     return serving, (first["code"], again["code"])
 
 
-def _wait_until_stopped(process: subprocess.Popen[bytes], night: Night) -> None:
+def wait_until_stopped(process: subprocess.Popen[bytes], night: Night) -> None:
+    """Wait until the driver has stopped itself at its point."""
     until = time.monotonic() + LIMIT
     while _state(process.pid) != "T":
         assert process.poll() is None, (night.folder / "driver.log").read_text()

@@ -1,4 +1,4 @@
-"""Runs a workflow and sends its own process a signal at a named point: WHAT FOLDER POINT SIGNAL WATCHDOG."""
+"""Runs a workflow and sends its own process a signal at a named point: WHAT FOLDER POINT SIGNAL WATCHDOG [PLANT]."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ def main() -> int:
     options = Options(
         watcher=watch, environ=dict(os.environ), resume_words=words, clock=lambda: time.monotonic() + jumped
     )
+    if sys.argv[6:]:
+        from plants import PLANTS
+
+        PLANTS[sys.argv[6]](watch)
     try:
         if what == "cutover":
             return cutover(context, source, target, options).exit_code

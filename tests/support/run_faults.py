@@ -108,9 +108,9 @@ def page(table: Table) -> str:
         f"Written by `make faults` on commit {commit.stdout.strip()}: {sum(table.found.values()):,} cells found,"
         f" {total:,} run, {failed} failed.",
         "",
-        "A cell is a point that a cutover or rollback passes, and a fault there, while two applications write all the",
-        "time. After it `resume` runs, twice; then exactly one engine takes writes, every write that was acknowledged is",
-        "there, none that was refused. CI runs a fixed sample with every phase and every fault.",
+        "A cell is a point that a cutover or rollback passes, and a fault there, while two applications write all",
+        "the time. After it `resume` runs, twice; then exactly one engine takes writes, every write that was",
+        "acknowledged is there, none that was refused. CI runs a fixed sample with every phase and every fault.",
         "",
         "Each field: cells run / found, and how many failed.",
         "",

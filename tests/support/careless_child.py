@@ -1,0 +1,33 @@
+"""`nasmigrate.sqlite.live_child` with a bug: before the fence's commit it opens and closes the file by another library.
+
+POSIX locks belong to the process, so that close drops the lock that the other library thinks it holds
+(https://sqlite.org/howtocorrupt.html, 2.2).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from contextlib import closing
+
+from nasmigrate.sqlite import live_child
+
+
+def main() -> None:
+    """Serve one file, carelessly."""
+    make_fence = live_child.make_fence
+
+    def careless(connection, fence):  # type: ignore[no-untyped-def]
+        tables = make_fence(connection, fence)
+        with closing(sqlite3.connect(sys.argv[1])) as other:
+            other.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        time.sleep(0.3)  # the lock is gone: the application writes
+        return tables
+
+    live_child.make_fence = careless
+    live_child.main()
+
+
+if __name__ == "__main__":
+    main()
