@@ -110,12 +110,11 @@ class PgloaderEngine:
 
     def _run(self, job: CopyJob, server: Server, watch: Watch) -> Ended:
         folder = job.workdir
-        write_source(job.snapshot, folder / SOURCE, [table.name for table in job.plan.tables])
-        text = render(SOURCE, server, job.plan.tables)
-        write_atomic(folder / LOAD_FILE, text.encode())
         arguments = ["--root-dir", str(folder / FOLDER), "--logfile", str(folder / LOG), "--summary"]
         arguments += [str(folder / SUMMARY), LOAD_FILE]
         try:
+            write_source(job.snapshot, folder / SOURCE, [table.name for table in job.plan.tables])
+            write_atomic(folder / LOAD_FILE, render(SOURCE, server, job.plan.tables).encode())
             return run_program(
                 self._program,
                 arguments,

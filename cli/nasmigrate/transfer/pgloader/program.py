@@ -54,6 +54,7 @@ def find_program() -> Program:
             "pgloader is not on PATH",
             hint="apt-get install pgloader, or use --engine native, which needs no other program",
         )
+    path = str(Path(path).absolute())  # it will run in another folder
     try:
         said = subprocess.run(
             [path, "--version"],
