@@ -156,7 +156,7 @@ MISMATCHES = [
         "v INT",
         "(7)",
         "v int REFERENCES t DEFERRABLE",
-        "FK_ORPHANS: t: 1 rows without the parent that t_v_fkey asks for",
+        "FK_ORPHANS: t: 1 row without the parent that t_v_fkey asks for",
     ),
 ]
 
@@ -337,3 +337,44 @@ def test_renamed_tables_find_their_place(tmp_path: Path, database: str) -> None:
     existing = "CREATE TABLE people (person_id int PRIMARY KEY, full_name varchar(9));"
     assert run(make(tmp_path, database, source=source, existing=existing, settings=settings), database).exit_code == 0
     assert rows(database, "SELECT * FROM people") == [(1, "A")]
+
+
+def test_what_postgres_computes_itself_is_compared_and_not_written(tmp_path: Path, database: str) -> None:
+    source = (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, double INT GENERATED ALWAYS AS (a * 2) STORED,"
+        " plain INT GENERATED ALWAYS AS (a + 1)); INSERT INTO t (a) VALUES (1), (NULL), (7);"
+    )
+    existing = (
+        "CREATE TABLE t (id int PRIMARY KEY, a int, double int GENERATED ALWAYS AS (a * 2) STORED, plain bigint,"
+        " later int GENERATED ALWAYS AS (a * 3) STORED);"
+    )
+    result = run(make(tmp_path, database, source=source, existing=existing, settings=""), database)
+    assert result.exit_code == 0, [*result.differences, *result.gates]
+    assert rows(database, "SELECT a, double, plain, later FROM t ORDER BY id") == [
+        (1, 2, 2, 3),
+        (None, None, None, None),
+        (7, 14, 8, 21),
+    ]
+
+
+def test_a_target_that_computes_otherwise_is_seen(tmp_path: Path, database: str) -> None:
+    source = (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, b INT GENERATED ALWAYS AS (a * 2) STORED);"
+        "INSERT INTO t (a) VALUES (1);"
+    )
+    existing = "CREATE TABLE t (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 3) STORED);"
+    result = run(make(tmp_path, database, source=source, existing=existing, settings=""), database)
+    assert (result.exit_code, gates(result)["digests"]) == (3, "fail")
+    assert [(difference.column, difference.key) for difference in result.differences] == [("b", "id=1")]
+
+
+def test_tables_without_a_key_are_copied_too(tmp_path: Path, database: str) -> None:
+    source = "CREATE TABLE t (v varchar(3), n decimal(5, 1)); INSERT INTO t VALUES ('a', 1.5), ('a', 1.5), (NULL, 2);"
+    result = run(
+        make(
+            tmp_path, database, source=source, existing="CREATE TABLE t (v varchar(3), n numeric(5, 1));", settings=""
+        ),
+        database,
+    )
+    assert result.exit_code == 0, [*result.differences, *result.gates]
+    assert rows(database, "SELECT v, n::text FROM t ORDER BY 1") == [("a", "1.5"), ("a", "1.5"), (None, "2.0")]

@@ -133,7 +133,7 @@ def _tables(page: _Page, result: Result) -> None:
     if shown:
         _table_lines(page, shown)
     if result.excluded_tables:
-        page.write(f"Left out, as asked: {', '.join(result.excluded_tables)}.", first="        ")
+        page.write(f"Left out: {', '.join(result.excluded_tables)}.", first="        ")
     if len(shown) < len(result.tables):
         page.write(f"{plural(len(result.tables) - len(shown), 'equal table')} not listed.", first="        ")
 

@@ -111,7 +111,7 @@ def _missing_parents(prepared: Prepared, existing: Mapping[str, ExistingTable]) 
         missing = find_orphans(connection, schema)
     return [
         Unfit(
-            message=f"FK_ORPHANS: {table}: {found.count} rows without the parent that {keys[table][position].name}"
+            message=f"FK_ORPHANS: {table}: {_rows(found.count)} without the parent that {keys[table][position].name}"
             f" asks for ({'; '.join(found.keys)})"
         )
         for (table, position), found in missing.items()
@@ -167,12 +167,16 @@ def _refuse_rows(plan: Plan, existing: Mapping[str, ExistingTable], seeds: Mappi
         if existing[table.target].rows and seeds.get(table.name, REFUSE) == REFUSE
     ]
     if filled:
-        shown = ", ".join(f"{table.name} ({rows} rows)" for table, rows in filled[:5])
+        shown = ", ".join(f"{table.name} ({_rows(rows)})" for table, rows in filled[:5])
         lines = "\n".join(f"{toml_string(table.name)} = {toml_string(REPLACE)}" for table, _ in filled)
         raise TargetNotEmpty(
             f"TARGET_NOT_EMPTY: the target's tables hold rows already: {shown}"
             + (f" and {len(filled) - 5} more" if filled[5:] else "")
             + "; nothing was touched",
             hint=f"say for each what is to become of them: replace, or keep-if-equal\n[existing.seeds]\n{lines}",
-            checks=[f"{table.name}: {rows} rows" for table, rows in filled],
+            checks=[f"{table.name}: {_rows(rows)}" for table, rows in filled],
         )
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

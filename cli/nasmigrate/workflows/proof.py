@@ -319,7 +319,8 @@ def _localise(
 
 
 def _objects(proof: Proof, connection: psycopg.Connection, plan: Plan, recorded: Mapping[str, str] | None) -> None:
-    # Tables that others made are as planned when they are as they were.
+    # Tables that others made were not planned.
+    wanted = "as they were" if plan.existing else "as planned"
     differences, checked = ([], 0) if plan.existing else compare_catalogue(connection, plan)
     if recorded is not None:
         now = catalogue_facts(connection, plan.relations)
@@ -334,9 +335,9 @@ def _objects(proof: Proof, connection: psycopg.Connection, plan: Plan, recorded:
         Gate(
             name="objects",
             status="fail" if differences else "pass" if checked else "inconclusive",
-            detail=f"{len(differences)} objects are not as planned"
+            detail=f"{len(differences)} objects are not {wanted}"
             if differences
-            else "columns, keys, indexes and constraints are as planned",
+            else f"columns, keys, indexes and constraints are {wanted}",
             checked=checked,
         ),
         differences,
