@@ -156,7 +156,7 @@ MISMATCHES = [
         "v INT",
         "(7)",
         "v int REFERENCES t DEFERRABLE",
-        "FK_ORPHANS: t: 1 row without the parent that t_v_fkey asks for",
+        "FK_ORPHANS: t: 1 row without the parent, written as it is, that t_v_fkey asks for",
     ),
 ]
 
@@ -192,6 +192,17 @@ def test_everything_that_does_not_fit_is_said_at_once_with_the_rules_to_paste(tm
         "OVERLENGTH",
     ]
     assert '[columns."a.d"]\nrule = "naive-as-utc"' in (caught.value.hint or "")
+
+
+def test_a_parent_that_is_written_otherwise_is_none_in_postgres(tmp_path: Path, database: str) -> None:
+    checks = refused(
+        tmp_path,
+        database,
+        "CREATE TABLE a (id TEXT COLLATE NOCASE PRIMARY KEY NOT NULL); CREATE TABLE b (a_id TEXT REFERENCES a);"
+        "INSERT INTO a VALUES ('x'); INSERT INTO b VALUES ('X');",
+        "CREATE TABLE a (id text PRIMARY KEY); CREATE TABLE b (a_id text REFERENCES a);",
+    )
+    assert [check.partition(",")[0] for check in checks] == ["FK_ORPHANS: b: 1 row without the parent"]
 
 
 SEEDED = """

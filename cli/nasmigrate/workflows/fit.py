@@ -111,11 +111,11 @@ def _missing_parents(prepared: Prepared, existing: Mapping[str, ExistingTable]) 
         missing = find_orphans(connection, schema)
     return [
         Unfit(
-            message=f"FK_ORPHANS: {table}: {_rows(found.count)} without the parent that {keys[table][position].name}"
-            f" asks for ({'; '.join(found.keys)})"
+            message=f"FK_ORPHANS: {table}: {_rows(found.count + found.respelled)} without the parent, written as it is,"
+            f" that {keys[table][position].name} asks for" + (f" ({'; '.join(found.keys)})" if found.keys else "")
         )
         for (table, position), found in missing.items()
-        if found.count
+        if found.count or found.respelled
     ]
 
 
@@ -173,7 +173,8 @@ def _refuse_rows(plan: Plan, existing: Mapping[str, ExistingTable], seeds: Mappi
             f"TARGET_NOT_EMPTY: the target's tables hold rows already: {shown}"
             + (f" and {len(filled) - 5} more" if filled[5:] else "")
             + "; nothing was touched",
-            hint=f"say for each what is to become of them: replace, or keep-if-equal\n[existing.seeds]\n{lines}",
+            hint="say for each what is to become of them: replace deletes them, keep-if-equal leaves those that are the"
+            f" source's\n[existing.seeds]\n{lines}",
             checks=[f"{table.name}: {_rows(rows)}" for table, rows in filled],
         )
 

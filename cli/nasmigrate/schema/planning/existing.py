@@ -19,7 +19,7 @@ from nasmigrate.schema.codecs.temporal import Date, Time, Timestamp, TimestampTz
 from nasmigrate.schema.codecs.text import Text
 from nasmigrate.schema.existing import ExistingColumn, ExistingTable
 from nasmigrate.schema.expressions.facts import TypeName
-from nasmigrate.schema.model import Affinity, Column, Table
+from nasmigrate.schema.model import Column, Table
 from nasmigrate.schema.names import NameMap
 from nasmigrate.schema.plan import Plan, PlanColumn, PlanTable
 from nasmigrate.schema.planning.columns import Columns
@@ -297,12 +297,8 @@ def _narrowed(column: Column, codec: Codec, facts: ExistingColumn) -> Codec | No
         case Text() if there.base == "character":
             return None if codec.numbers else Char(there.precision or 1)
         case Numeric() if there.base == "numeric" and there.precision is not None:
-            return Decimal(there.precision, there.scale or 0, int(not number_affinity(column) or _is_real(column)))
+            return Decimal(there.precision, there.scale or 0, int(not number_affinity(column)))
     if there.base != ours.base:
         return None
     # Postgres would round what is finer than the type; without a precision it has all six digits.
     return codec if there.precision is None or (ours.precision or 0) <= there.precision else None
-
-
-def _is_real(column: Column) -> bool:
-    return column.affinity is Affinity.REAL
