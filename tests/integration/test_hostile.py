@@ -192,6 +192,21 @@ def test_a_tree_whose_children_are_one_page_is_refused(tmp_path: Path) -> None:
         planned(patched(path, same))
 
 
+def test_a_table_that_is_not_in_the_order_of_its_key_is_refused(tmp_path: Path) -> None:
+    path = made(
+        tmp_path, "CREATE TABLE kv(k TEXT PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO kv VALUES ('a', 1), ('b', 2);"
+    )
+    with closing(sqlite3.connect(path)) as db:
+        [(root,)] = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'kv'")
+
+    def swap(content: bytearray) -> None:
+        at = (int(root) - 1) * PAGE + 8
+        content[at : at + 4] = content[at + 2 : at + 4] + content[at : at + 2]
+
+    with pytest.raises(SourceCorrupt, match="PRIMARY KEY order"):
+        planned(patched(path, swap))
+
+
 def test_a_free_list_that_never_ends_is_refused(tmp_path: Path) -> None:
     path, _ = large(tmp_path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:

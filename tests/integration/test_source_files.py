@@ -370,10 +370,13 @@ def test_an_index_on_a_function_of_the_application_is_left_out(folder: Path) -> 
     source = folder / "app.db"
     with closing(sqlite3.connect(source)) as db:
         db.create_function("only_in_the_app", 1, lambda value: value, deterministic=True)
-        db.executescript("CREATE TABLE t(a); CREATE INDEX i ON t(only_in_the_app(a)); INSERT INTO t VALUES (1);")
+        db.executescript(
+            "CREATE TABLE t(a); CREATE INDEX i ON t(only_in_the_app(a)); INSERT INTO t VALUES (1);"
+            "CREATE TABLE w(k TEXT PRIMARY KEY) WITHOUT ROWID; CREATE INDEX j ON w(only_in_the_app(k));"
+        )
     gate = next(gate for gate in planned(source).gates if gate.name == "source-indexes")
     assert gate.status == "skipped"
-    assert "1 tables left out" in gate.detail
+    assert "2 tables left out" in gate.detail
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,7 @@ def examine(job: ExamineJob, report: Callable[[object], None], watch: Watch) -> 
         TransferError: the snapshot cannot be written.
     """
     try:
-        examined = _look(job, report, watch)
+        examined, in_order = _look(job, report, watch)
         report(examined)
     except apsw.InterruptError as error:
         raise _too_long(job, watch, "checking it and reading its schema") from error
@@ -130,10 +130,14 @@ def examine(job: ExamineJob, report: Callable[[object], None], watch: Watch) -> 
         os.nice(_NICENESS)
     # What is not reported was not checked: whoever asked says so.
     with suppress(apsw.InterruptError, MemoryError), closing(open_snapshot(job.snapshot)) as connection:
-        _compare_indexes(connection, job.source, examined.schema.tables, report, watch)
+        for name in sorted(in_order):
+            report(IndexesChecked(table=name))
+        tables = [table for table in examined.schema.tables if table.name not in in_order and checkable_indexes(table)]
+        _compare_indexes(connection, job.source, tables, report, watch)
 
 
-def _look(job: ExamineJob, report: Callable[[object], None], watch: Watch) -> Examined:
+def _look(job: ExamineJob, report: Callable[[object], None], watch: Watch) -> tuple[Examined, frozenset[str]]:
+    """The facts, and the tables whose indexes were checked on the way."""
     source = check_file(job.source) if job.sha256 is None else job.source
     wal = wal_state(source) if job.sha256 is None else None
     snapshot = None
@@ -148,10 +152,10 @@ def _look(job: ExamineJob, report: Callable[[object], None], watch: Watch) -> Ex
     ):
         schema = inspect(connection)
         counts = {table.name: count_rows(connection, table.name) for table in schema.tables}
-        check_key_order(connection, schema.tables, source)
+        in_order = check_key_order(connection, schema.tables, source)
         check_expressions(connection, schema.tables, job.snapshot.stat().st_size, source)
         adds = without_wal(source, connection, counts) if wal is not None and wal.orphaned else None
-    return Examined(schema=schema, counts=counts, snapshot=snapshot, wal=wal, wal_adds=adds)
+    return Examined(schema=schema, counts=counts, snapshot=snapshot, wal=wal, wal_adds=adds), in_order
 
 
 def _take(job: ExamineJob, source: Path, wal: WalState, report: Callable[[object], None], watch: Watch) -> Snapshot:
@@ -182,14 +186,12 @@ def _take(job: ExamineJob, source: Path, wal: WalState, report: Callable[[object
 def _compare_indexes(
     connection: apsw.Connection,
     source: Path,
-    tables: tuple[Table, ...],
+    tables: Sequence[Table],
     report: Callable[[object], None],
     watch: Watch,
 ) -> None:
     connection.execute(f"PRAGMA cache_size = -{_INDEX_CACHE}").fetchall()
     for table in tables:
-        if not checkable_indexes(table):
-            continue
         with mapped_errors(source, "compare its indexes with its rows"), interrupted_when(connection, watch.passed):
             try:
                 report(IndexesChecked(table=table.name, lines=check_indexes(connection, table)))

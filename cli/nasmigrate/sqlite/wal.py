@@ -16,19 +16,15 @@ import apsw
 
 from nasmigrate.core.errors import SourceCorrupt, SourceError, WalSuspect
 from nasmigrate.sqlite.check import check_trees
+from nasmigrate.sqlite.inspect import count_rows
 from nasmigrate.sqlite.locks import lock_of_others
 from nasmigrate.sqlite.open import first_bytes, mapped_errors, open_without_wal
-from nasmigrate.sqlite.quoting import quote_ident
+from nasmigrate.sqlite.schema_text import schema_text
 
 _HEADER: Final = 20
 _READ_VERSION: Final = 19
 """Offset of the byte of the header that is 2 in a file in WAL mode (https://sqlite.org/fileformat2.html, 1.3.3)."""
 _SHOWN: Final = 5
-
-_SCHEMA: Final = (
-    "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT GLOB 'sqlite_stat[0-9]'"
-    " ORDER BY type, name, sql"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +77,7 @@ def without_wal(path: Path, snapshot: apsw.Connection, counts: Mapping[str, int]
                 )
             shown = []
             for table, count in counts.items():
-                alone_count = _count(alone, table) if ("table", table) in before else 0
+                alone_count = count_rows(alone, table) if ("table", table) in before else 0
                 if alone_count != count:
                     shown.append(f"{table} {count:,} rows, without it {alone_count:,}")
     except WalSuspect:
@@ -113,9 +109,4 @@ def _suspect(path: Path, what: str) -> WalSuspect:
 
 
 def _schema(connection: apsw.Connection) -> dict[tuple[str, str], str]:
-    return {(str(kind), str(name)): str(sql) for kind, name, sql in connection.execute(_SCHEMA)}
-
-
-def _count(connection: apsw.Connection, table: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM main.{quote_ident(table)}").fetchone()  # noqa: S608 - quoted
-    return int(row[0]) if row else 0
+    return {(kind, name): sql for kind, name, sql in schema_text(connection)}
