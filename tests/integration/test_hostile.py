@@ -302,6 +302,17 @@ def test_a_schema_too_deep_to_read_is_refused(tmp_path: Path) -> None:
         assert error.exit_code in (6, 7)
 
 
+def test_a_schema_whose_index_has_no_such_column_is_refused(tmp_path: Path) -> None:
+    # Found by the damaged files: one letter of a CREATE INDEX is another one.
+    source = made(
+        tmp_path,
+        "CREATE INDEX i ON t(lower(a)) WHERE a IS NOT NULL; PRAGMA writable_schema = ON;",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'lower(a)', 'lower(q)') WHERE name = 'i';",
+    )
+    with pytest.raises(SourceCorrupt, match="no such column"):
+        planned(source)
+
+
 def test_two_thousand_objects_are_read_in_time(tmp_path: Path) -> None:
     source = made(tmp_path, "BEGIN;", *[f"CREATE VIEW v{n} AS SELECT {n};" for n in range(2000)], "COMMIT;")
     assert findings(planned(source, deadline=20))

@@ -123,10 +123,10 @@ def copied(source: Path, dsn: str) -> tuple[str, str, str]:
 
 
 def _cannot_be_written_anew(source: Path, differences: Sequence[Difference]) -> bool:
-    """Whether every difference of the round trip is in a value that no SQLite would write: what the gate says is true.
+    """Whether every difference is in a value that no SQLite would write: what the gates say of it is true.
 
-    Such a value is in a generated column (the damage made it another one than its expression gives), or it is text
-    that the column's affinity makes a number of when it is written again.
+    Such a value is in a generated column (the damage made it another one than its expression gives), or it is text,
+    or a number of which the column's affinity makes the other when it is written again.
     """
     by_table: dict[str, list[Difference]] = {}
     for difference in differences:
@@ -145,13 +145,15 @@ def _cannot_be_written_anew(source: Path, differences: Sequence[Difference]) -> 
 
 
 def _changed_by_affinity(db: sqlite3.Connection, table: str, column: str, declared: str) -> bool:
-    """Whether some text of a column is no text any more when the product's SQLite writes it."""
+    """Whether some value of a column is of another class when the product's SQLite writes it."""
     name = '"' + column.replace('"', '""') + '"'
+    stored = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
     with closing(apsw.Connection(":memory:")) as fresh:
-        fresh.execute(f"CREATE TABLE t(a {declared})")
-        for (value,) in db.execute(f"SELECT CAST({name} AS BLOB) FROM {table} WHERE typeof({name}) = 'text'"):
-            fresh.execute("INSERT INTO t VALUES (CAST(? AS TEXT))", (value,))
-        return bool(fresh.execute("SELECT count(*) FROM t WHERE typeof(a) <> 'text'").fetchall()[0][0])
+        fresh.execute(f"CREATE TABLE t(a {declared}, kind)")
+        for kind, value in db.execute(f"SELECT typeof({name}), {stored} FROM {table}"):
+            mark = "CAST(? AS TEXT)" if kind == b"text" else "?"
+            fresh.execute(f"INSERT INTO t VALUES ({mark}, ?)", (value, kind.decode()))
+        return bool(fresh.execute("SELECT count(*) FROM t WHERE typeof(a) <> kind").fetchall()[0][0])
 
 
 def _in_child(source: Path, dsn: str, pipe: int) -> None:

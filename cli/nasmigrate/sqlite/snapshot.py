@@ -105,7 +105,7 @@ def take_snapshot(
     )
     with _removed_on_failure(partial):
         journal_mode, restarts, recovered = _copied(source, partial, busy_timeout, pace, fenced)
-        pages = _make_self_contained(partial)
+        pages = _make_self_contained(source, partial)
         if fenced:
             _without_fence(partial)
         with ThreadPoolExecutor(1) as beside:
@@ -141,7 +141,7 @@ def take_pages(source: Path, destination: Path, *, busy_timeout: float = BUSY_TI
     pace = _Pace(source=source, pages=_ALL_PAGES, progress=None, longest_hold=None, clock=time.monotonic, began=0.0)
     with _removed_on_failure(partial):
         _copied(check_file(source), partial, busy_timeout, pace, fenced)
-        _make_self_contained(partial)
+        _make_self_contained(source, partial)
         if fenced:
             _without_fence(partial)
         with _mapped_writes(partial):
@@ -236,9 +236,10 @@ def _open_copy(partial: Path) -> apsw.Connection:
     return copy
 
 
-def _make_self_contained(partial: Path) -> int:
+def _make_self_contained(source: Path, partial: Path) -> int:
     """Take the copy out of WAL mode (header bytes 18 and 19), so that it needs no -wal; its pages."""
-    with _mapped_writes(partial), closing(_open_copy(partial)) as copy:
+    # This is the first time that all of the schema is parsed: what is wrong with it is the source's.
+    with mapped_errors(source, "read the snapshot"), _mapped_writes(partial), closing(_open_copy(partial)) as copy:
         # An exclusive lock keeps the -shm file from being made.
         copy.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
         mode = copy.pragma("journal_mode", "delete")
