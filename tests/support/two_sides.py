@@ -128,14 +128,17 @@ class TwoSides:
             rows = connection.execute(f'SELECT rowid, {terms} FROM "{table}"').fetchall()
         return {row[0]: row[1:] for row in rows}
 
+    def recorded(self) -> dict[str, list[ChunkRow]]:
+        """The ledger as it stands in the target."""
+        with connected(self.pipeline.conninfo) as connection:
+            return read_chunks(connection, self.run_id)
+
     def assert_home(self) -> None:
         """A pass the other way finds no row to write, and every proof of a copy holds then.
 
         That pass starts from the ledger of the copy, so it compares all that changed since, and records originals anew.
         """
-        home = self.ledger
-        with connected(self.pipeline.conninfo) as connection:
-            self.ledger = read_chunks(connection, self.run_id)
+        home, self.ledger = self.ledger, self.recorded()
         assert self.catch_up().changed_rows == 0
         self.assert_equal()
         self.ledger = home

@@ -79,10 +79,12 @@ def bits_of(chunks: Sequence[ChunkRow]) -> int:
 
 
 def same_content(left: ChunkRow, right: ChunkRow) -> bool:
-    """Whether two readings of a chunk saw the same rows and originals."""
+    """Whether two readings of a chunk saw the same rows and originals; of a pending one nobody knows."""
     return (
-        left.rows == right.rows
-        and (left.digests == right.digests or left.rows == 0)
+        not is_pending(left)
+        and not is_pending(right)
+        and left.rows == right.rows
+        and left.digests == right.digests
         and left.originals_digest == right.originals_digest
     )
 

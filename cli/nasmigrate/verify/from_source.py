@@ -17,7 +17,7 @@ from nasmigrate.schema.chunks import Buckets, Limits, RangeChunk, bucket_of
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.copy_format import assemble_rows
 from nasmigrate.schema.digest import row_digest
-from nasmigrate.schema.ledger import ChunkRow, bits_of
+from nasmigrate.schema.ledger import ChunkRow, bits_of, is_pending
 from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.schema.rows import row_of_fields
 from nasmigrate.sqlite.read import BATCH_ROWS, KeyRange
@@ -106,7 +106,9 @@ class FromSource:
         """Compare buckets by their row digests; only the rows that differ are read whole, in a second reading."""
         codecs = table.codecs()
         bits = bits_of(changed)
-        numbers = sorted(chunk.chunk for chunk in changed)
+        # Where the ledger does not know, Postgres may have rows in buckets that it does not even name.
+        unknown = any(map(is_pending, changed))
+        numbers = list(range(1 << bits)) if unknown else sorted(chunk.chunk for chunk in changed)
         changes = TableChanges(table=table.name, before=tuple(changed))
         missing: Counter[bytes] = Counter()
         with Buckets(table, bits, self._workdir) as buckets:

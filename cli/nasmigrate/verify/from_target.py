@@ -23,7 +23,7 @@ from nasmigrate.schema.codecs import Codec, SqliteValue
 from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble_rows, parse
 from nasmigrate.schema.digest import ChunkDigest, row_digest
 from nasmigrate.schema.home import HomeChanges, Outside, Update
-from nasmigrate.schema.ledger import ChunkRow, Key, bits_of
+from nasmigrate.schema.ledger import ChunkRow, Key, bits_of, is_pending
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.schema.rows import Fields, digest_of_fields, key_of_fields
@@ -121,7 +121,7 @@ class FromTarget:
         for chunk in ledger:
             known = ChunkDigest(rows=chunk.rows, digests=home_digests(whole, table, chunk))
             now = range_digest(self._target, table, codecs, chunk.after, chunk.last)
-            if now != known:
+            if now != known and not is_pending(chunk):
                 now = range_digest(self._target, table, codecs, chunk.after, chunk.last, careful=True)
             if now != known:
                 changed.append((chunk, now))
@@ -256,8 +256,8 @@ class FromTarget:
 
 
 def home_digests(whole: PlanTable, table: PlanTable, chunk: ChunkRow) -> tuple[bytes, ...]:
-    """The digests of the columns that go home; a chunk recorded on the way home has no others."""
-    if len(chunk.digests) == len(table.columns):
+    """The digests of the columns that go home; a chunk recorded on the way home has no others, a pending one none."""
+    if is_pending(chunk) or len(chunk.digests) == len(table.columns):
         return chunk.digests
     kept = {column.name for column in table.columns}
     return tuple(digest for column, digest in zip(whole.columns, chunk.digests, strict=True) if column.name in kept)

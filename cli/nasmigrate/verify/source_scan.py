@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 
 from nasmigrate.core.pool import Pool
-from nasmigrate.schema.ledger import ChunkRow, same_content
+from nasmigrate.schema.ledger import ChunkRow, is_pending, same_content
 from nasmigrate.schema.parts import SPREAD_ROWS
 from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.open import SourceFile
@@ -143,6 +143,7 @@ class _Scanner:
 
 def _alike(known: ChunkRow | None, now: ChunkRow | None) -> bool:
     """Whether a bucket is what it was; one without rows may be left out."""
-    if known is None or now is None:
-        return (known or now) is not None and (known or now).rows == 0  # type: ignore[union-attr]
-    return same_content(known, now)
+    if known is not None and now is not None:
+        return same_content(known, now)
+    alone = known or now
+    return alone is not None and alone.rows == 0 and not is_pending(alone)
