@@ -179,6 +179,8 @@ run. `seed` is timed with everything it does: reading and checking the people, b
 
 Ratio of medians {ratio:.2f} (goal {GOAL}). {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()}
 {platform.machine()}, Python {platform.python_version()}; Kill Bill and Postgres on the same machine.
+Load average over the last 15 minutes: {os.getloadavg()[2]:.0f}; rates of a busy machine say little, the ratio is of
+runs side by side.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -23,7 +24,9 @@ from nasmigrate.core.result import Result
 from nasmigrate.core.target import Target
 from nasmigrate.killbill.client import AUTO_INVOICING_OFF
 from nasmigrate.postgres.seeded import begin_seeding
-from nasmigrate.workflows.seed import check_people, seed, undo_seed
+from nasmigrate.workflows.rehearse import rehearse
+from nasmigrate.workflows.run import running
+from nasmigrate.workflows.seed import check_people, seed, seed_within, undo_seed
 
 PEOPLE = """
 CREATE TABLE users (id bigint PRIMARY KEY, email text, full_name text, phone text);
@@ -47,6 +50,7 @@ class Project:
             "timeout": 2.0,
         }
         self.accept: list[str] = []
+        self.more = ""
         (folder / "admin").write_text(PASSWORD)
         (folder / "admin").chmod(0o600)
 
@@ -59,7 +63,7 @@ class Project:
         self.settings |= changed
         lines = [f"{name} = {json.dumps(value)}" for name, value in self.settings.items()]
         text = f"[plan]\naccept = {json.dumps(self.accept)}\n[killbill]\n" + "\n".join(lines) + "\n"
-        (self.folder / "nasmigrate.toml").write_text(text)
+        (self.folder / "nasmigrate.toml").write_text(text + self.more)
 
     def context(self) -> Context:
         self.write()
@@ -191,6 +195,7 @@ def test_undoing_closes_exactly_what_was_made_and_a_closed_account_is_a_finding(
     others = project.double.put("stranger")
     project.seed()
     undone = project.undo()
+    assert project.undo().exit_code == 0  # there is nothing left to close
     assert (undone.exit_code, gates(undone)) == (0, {"closed": "pass"})
     assert len(project.double.closed) == 40
     assert others not in project.double.closed
@@ -294,6 +299,57 @@ def test_a_rehearsal_checks_the_mapping_and_says_that_nothing_was_sent(project: 
     assert (gate.name, gate.status, gate.checked) == ("seed-planned", "pass", 40)
     assert "planned, not done" in gate.detail
     assert project.double.requests == []
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "app.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, full_name TEXT, phone TEXT);"
+        "INSERT INTO users (full_name) VALUES ('Ada'), ('Grace'), ('Edsger');"
+    )
+    connection.close()
+    return path
+
+
+def test_a_rehearsal_with_the_stack_seeds_a_tenant_of_its_own(project: Project, source: Path) -> None:
+    project.more = "[rehearse]\ncutover = false\n"
+    target = Target(conninfo=project.database, display="server")
+    result = rehearse(project.context(), source, target=target, with_stack=True)
+    assert result.exit_code == 0, result.gates
+    assert gates(result)["seed"] == "pass"
+    (tenant,) = project.double.tenants
+    assert tenant.startswith("rehearsal-")
+    assert {account["name"] for account in project.double.accounts.values()} == {"Ada", "Grace", "Edsger"}
+    assert not (project.folder / "tenant").exists()
+
+
+def test_a_rehearsal_without_it_checks_who_would_not_fit(project: Project, source: Path) -> None:
+    project.more = "[rehearse]\ncutover = false\n[cutover]\nseed = true\n"
+    target = Target(conninfo=project.database, display="server")
+    result = rehearse(project.context(), source, target=target)
+    assert gates(result)["seed-planned"] == "pass"
+    connection = sqlite3.connect(source)
+    connection.execute("UPDATE users SET full_name = hex(zeroblob(60)) WHERE id = 2")
+    connection.commit()
+    connection.close()
+    result = rehearse(project.context(), source, target=target)
+    (gate,) = (gate for gate in result.gates if gate.name == "seed-planned")
+    assert (result.exit_code, gate.status) == (ExitCode.DIFFERENCES, "fail")
+    assert "'2': name has 120 characters" in gate.detail
+    assert project.double.requests == []
+
+
+def test_seeding_within_a_cutover_never_raises(project: Project) -> None:
+    """Kill Bill is no reason to go back: its failure is a gate without a verdict."""
+    project.double.fail("POST", "/accounts", 400)
+    context = project.context()
+    with running(context, "cutover") as run:
+        gate = seed_within(run, context, Target(conninfo=project.database, display="shop"))
+    assert gate.status == "inconclusive"
+    assert "nasmigrate seed goes on" in gate.detail
+    assert project.seed().exit_code == 0
 
 
 def test_two_seedings_at_once_are_one_too_many(project: Project) -> None:

@@ -279,7 +279,7 @@ def test_a_rehearsal_never_takes_the_target_of_the_settings(stub: Any, tmp_path:
     (tmp_path / "nasmigrate.toml").write_text("[source]\npath = 'app.db'\n[target]\ndsn = 'postgresql://db/real'\n")
     calls = stub("rehearse", lambda *_a, **_o: result("rehearse"))
     assert main(["rehearse"]) == 0
-    assert calls[0][1] == {"target": None, "keep_target": False}
+    assert calls[0][1] == {"target": None, "keep_target": False, "with_stack": False}
 
 
 # --- errors -------------------------------------------------------------------------------------------------------

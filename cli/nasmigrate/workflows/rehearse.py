@@ -27,7 +27,14 @@ from nasmigrate.workflows.source import take_source
 from nasmigrate.workflows.space import check_space
 
 
-def rehearse(context: Context, source: Path, *, target: Target | None = None, keep_target: bool = False) -> Result:
+def rehearse(
+    context: Context,
+    source: Path,
+    *,
+    target: Target | None = None,
+    keep_target: bool = False,
+    with_stack: bool = False,
+) -> Result:
     """Copy the source to a scratch target and prove the copy: counts, digests, objects, sequences, round trip.
 
     Args:
@@ -35,6 +42,8 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
         source: the SQLite file; it is only read.
         target: a server on which a scratch database is created and dropped; None = an embedded server.
         keep_target: leave the scratch database (with `target` only).
+        with_stack: also seed everyone into a scratch tenant of the real Kill Bill; otherwise, where a cutover is to
+            seed, only the mapping is checked.
 
     Raises:
         SourceError, SchemaError, TargetError, TransferError: what could not be done.
@@ -58,6 +67,10 @@ def rehearse(context: Context, source: Path, *, target: Target | None = None, ke
                 with_round_trip=context.config.rehearse.round_trip,
             )
             proof.add(decisions_gate(prepared.plan))
+            if with_stack or context.config.cutover.seed:
+                from nasmigrate.workflows.rehearse_seed import rehearse_seed
+
+                proof.add(rehearse_seed(run, conninfo, display, with_stack=with_stack))
             if context.config.rehearse.cutover and context.config.transfer.engine == "native":
                 if verdict_of(proof.gates)[0] == "pass":
                     with _database(server, keep=False) as (empty, _):

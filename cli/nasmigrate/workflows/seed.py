@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from nasmigrate.core.context import Context
+from nasmigrate.core.errors import NasmigrateError
 from nasmigrate.core.progress import Progress
 from nasmigrate.core.result import Gate, Result
 from nasmigrate.core.target import Target
@@ -30,10 +31,11 @@ from nasmigrate.postgres.seeded import (
     sender,
 )
 from nasmigrate.workflows.killbill import people_of, tenant
+from nasmigrate.workflows.outcome import verdict_of
 from nasmigrate.workflows.run import Run, running
-from nasmigrate.workflows.seed_proof import closed_gate, prove, result_of
+from nasmigrate.workflows.seed_proof import SeedProof, closed_gate, prove, result_of
 
-__all__ = ["check_people", "seed", "undo_seed"]
+__all__ = ["check_people", "seed", "seed_within", "undo_seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,26 +67,55 @@ def seed(context: Context, target: Target) -> Result:
         ConfigError, TargetError, RunLocked: what could not be read, or another seeding runs.
     """
     with running(context, "seed") as run:
-        with run.phase("people", target.display):
-            people = people_of(context, target.conninfo)
-        with connected(target.conninfo, purpose="nasmigrate seed") as connection:
-            ledger = _open_ledger(connection, context.config.killbill.api_key)
-            with tenant(context, ledger.sent_by, create=True) as client:
-                with run.phase("look", "accounts that are there"):
-                    before = _accounts(client)
-                made = _send(run, client, ledger, people, before)
-                with run.phase("verify", "every account"):
-                    after = _accounts(client) if made else before
-                    tagged = client.accounts_with_tag(AUTO_INVOICING_OFF) if made else frozenset()
-        closed = [
-            key
-            for key, row in ledger.rows.items()
-            if row.state == "closed" and key in after and after[key].account_id == row.account_id
-        ]
-        expect_tag = context.config.killbill.auto_invoicing_off
-        proof = prove(context, people, after, closed=closed)
-        proof.add_tags([row for row in made if row.state == "seeded"], tagged, expected=expect_tag)
-        return result_of(run, target, proof, made=len(made))
+        proof, made = _seed(run, context, target)
+        return result_of(run, target, proof, made=made)
+
+
+def seed_within(run: Run, context: Context, target: Target) -> Gate:
+    """The same as a part of another command's run: one gate, inconclusive where it did not come to an end.
+
+    Args:
+        run: of the other command.
+        context: settings ([killbill]); a rehearsal names a tenant of its own.
+        target: the migrated database.
+    """
+    try:
+        proof, _ = _seed(run, context, target)
+    except NasmigrateError as error:
+        reasons = "; ".join(getattr(error, "checks", ())[:3])
+        detail = f"{error.message}{': ' if reasons else ''}{reasons}; nasmigrate seed goes on"
+        return Gate(name="seed", status="inconclusive", detail=detail)
+    verdict, _ = verdict_of(proof.gates)
+    return Gate(
+        name="seed",
+        status=verdict,
+        detail="; ".join(gate.detail for gate in proof.gates if verdict == "pass" or gate.status != "pass"),
+        checked=sum(gate.checked for gate in proof.gates),
+    )
+
+
+def _seed(run: Run, context: Context, target: Target) -> tuple[SeedProof, int]:
+    """What was proven, and how many accounts were made."""
+    with run.phase("people", target.display):
+        people = people_of(context, target.conninfo)
+    with connected(target.conninfo, purpose="nasmigrate seed") as connection:
+        ledger = _open_ledger(connection, context.config.killbill.api_key)
+        with tenant(context, ledger.sent_by, create=True) as client:
+            with run.phase("look", "accounts that are there"):
+                before = _accounts(client)
+            made = _send(run, context, client, ledger, people, before)
+            with run.phase("verify", "every account"):
+                after = _accounts(client) if made else before
+                tagged = client.accounts_with_tag(AUTO_INVOICING_OFF) if made else frozenset()
+    closed = [
+        key
+        for key, row in ledger.rows.items()
+        if row.state == "closed" and key in after and after[key].account_id == row.account_id
+    ]
+    proof = prove(context, people, after, closed=closed)
+    ours = [row for row in made if row.state == "seeded"]
+    proof.add_tags(ours, tagged, expected=context.config.killbill.auto_invoicing_off)
+    return proof, len(made)
 
 
 def undo_seed(context: Context, target: Target) -> Result:
@@ -151,10 +182,15 @@ def _accounts(client: KillBill) -> dict[str, StoredAccount]:
 
 
 def _send(
-    run: Run, client: KillBill, ledger: _Ledger, people: People, before: Mapping[str, StoredAccount]
+    run: Run,
+    context: Context,
+    client: KillBill,
+    ledger: _Ledger,
+    people: People,
+    before: Mapping[str, StoredAccount],
 ) -> list[SeededRow]:
     """Make what is missing; what became of it."""
-    settings = run.context.config.killbill
+    settings = context.config.killbill
     work = _work(people.accounts, ledger.rows, before)
     made: list[SeededRow] = []
 

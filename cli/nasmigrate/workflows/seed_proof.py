@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from nasmigrate import __version__
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import ExitCode
 from nasmigrate.core.redaction import mask_value
-from nasmigrate.core.result import Difference, Finding, Gate, Result, Severity, TableResult, Verdict
+from nasmigrate.core.result import Difference, Finding, Gate, Result, Severity, TableResult
 from nasmigrate.core.target import Target
 from nasmigrate.core.toml import toml_string
 from nasmigrate.killbill.account import FieldDifference, StoredAccount, as_sent, checksum, differences
 from nasmigrate.killbill.client import KillBill
 from nasmigrate.killbill.people import People
 from nasmigrate.postgres.seeded import SeededRow
+from nasmigrate.workflows.outcome import verdict_of
 from nasmigrate.workflows.run import Run
 
 NAMED = 200
@@ -94,6 +94,9 @@ def prove(
 def closed_gate(client: KillBill, rows: Sequence[SeededRow]) -> SeedProof:
     """Ask Kill Bill of every account that was to be closed whether it is."""
     ours = [row for row in rows if row.state == "closed" and row.account_id]
+    if not ours:
+        detail = "the ledger has no account of ours that is open"
+        return SeedProof(gates=[Gate(name="closed", status="skipped", detail=detail)])
     still_open = [row.external_key for row in ours if not client.is_closed(str(row.account_id))]
     return SeedProof(
         gates=[
@@ -112,7 +115,7 @@ def closed_gate(client: KillBill, rows: Sequence[SeededRow]) -> SeedProof:
 
 def result_of(run: Run, target: Target, proof: SeedProof, *, made: int) -> Result:
     """The outcome, written to the run directory; `made` is how many accounts this run made or closed."""
-    verdict, code = _verdict(proof.gates)
+    verdict, code = verdict_of(proof.gates)
     settings = run.context.config.killbill
     seconds = run.seconds_of("seed") or run.seconds_of("close")
     result = Result(
@@ -137,14 +140,6 @@ def result_of(run: Run, target: Target, proof: SeedProof, *, made: int) -> Resul
     )
     run.directory.write_json("result.json", result)
     return result
-
-
-def _verdict(gates: Sequence[Gate]) -> tuple[Verdict, ExitCode]:
-    if any(gate.status == "fail" for gate in gates):
-        return "fail", ExitCode.DIFFERENCES
-    if any(gate.status == "inconclusive" for gate in gates):
-        return "inconclusive", ExitCode.INCONCLUSIVE
-    return "pass", ExitCode.OK
 
 
 def _count_gate(people: int, missing: int) -> Gate:
