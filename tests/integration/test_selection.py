@@ -58,7 +58,7 @@ def test_an_excluded_table_is_not_copied_and_its_triggers_and_findings_go_with_i
 ) -> None:
     chosen = settings(tmp_path / "run", exclude_tables=("audit",))
     result = copy(chosen, source, target(database), round_trip=True)
-    assert set(gates(result).values()) == {"pass"}
+    assert set(gates(result).values()) <= {"pass", "skipped"}
     assert (result.exit_code, result.excluded_tables, tables(database)) == (0, ("audit",), ["Users", "orders"])
     assert codes(result) == set()
     assert "Left out: audit." in render(result)
