@@ -10,8 +10,8 @@ from support.night import Night
 
 from nasmigrate.core.phases import CUTOVER, ROLLBACK
 
-# The end of a phase is the beginning of the next one. `make faults` takes all of them, a plain run those around the
-# commits.
+# The end of a phase is the beginning of the next one. NASMIGRATE_EVERY_CRASH=1 takes all of
+# them, a plain run those around the commits.
 EVERY = bool(os.environ.get("NASMIGRATE_EVERY_CRASH"))
 CUTOVER_POINTS = [f"{phase.key}:begin" for phase in CUTOVER if phase.key != "P10"]
 CUTOVER_POINTS += ["P5:committed", "P6:committed", "P7:committed", "P9:end"]
