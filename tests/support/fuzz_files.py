@@ -106,11 +106,7 @@ def copied(source: Path, dsn: str) -> tuple[str, str, str]:
     told = "; ".join(f"{gate.name}: {gate.detail}" for gate in result.gates if gate.name in failed)
     if "source-indexes" in failed:
         return "refused", "gate source-indexes", told
-    if (
-        set(failed) <= {"decisions", "round-trip"}
-        and "round-trip" in failed
-        and _cannot_be_written_anew(source, result.differences)
-    ):
+    if set(failed) <= {"decisions", "digests", "round-trip"} and _cannot_be_written_anew(source, result.differences):
         return "refused", "gate round-trip", told
     if set(failed) - {"decisions"}:
         return "lie", f"gates {', '.join(failed)}", told

@@ -130,7 +130,7 @@ class DamagedFile:
     def __init__(self, content: bytes) -> None:
         self.bytes = bytearray(content)
         size = int.from_bytes(content[16:18], "big")
-        self.page_size = 65536 if size == 1 else size
+        self.page_size = 65536 if size == 1 else size or 512
         self.pages = len(content) // self.page_size
 
     def start(self, page: int) -> int:

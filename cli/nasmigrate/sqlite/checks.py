@@ -13,7 +13,7 @@ import apsw
 
 from nasmigrate.schema.evidence import KEYS_KEPT, Violations
 from nasmigrate.schema.model import SourceSchema, Table
-from nasmigrate.sqlite.open import open_views
+from nasmigrate.sqlite.open import mapped_errors, open_views
 from nasmigrate.sqlite.quoting import quote_ident
 
 _SECONDS = 600.0
@@ -26,7 +26,7 @@ def find_violations(snapshot: Path, schema: SourceSchema) -> dict[tuple[str, int
     translation either.
     """
     found = {}
-    with closing(open_views(snapshot, seconds=_SECONDS)) as connection:
+    with closing(open_views(snapshot, seconds=_SECONDS)) as connection, mapped_errors(snapshot, "evaluate its CHECKs"):
         # Old files hold CHECK (b <> "zz") with the double quotes meaning a string.
         connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 1)
         for table in schema.tables:

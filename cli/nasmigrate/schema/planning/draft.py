@@ -221,5 +221,6 @@ def accept_line(finding: Finding) -> str | None:
 
 def short(sql: str) -> str:
     """SQL on one line, cut where a message would become too long."""
-    text = " ".join(sql.split())
+    # The plan is kept in Postgres, whose text and JSON hold no NUL.
+    text = " ".join(sql.split()).replace("\0", "\\x00")
     return text if len(text) <= _LIST_LIMIT else text[: _LIST_LIMIT - 1] + "…"
