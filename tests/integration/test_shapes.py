@@ -15,6 +15,7 @@ from data_samples import generate, shapes
 from psycopg import sql
 from support.copies import copied, gates, target, verified
 from support.judge import judge
+from support.pipeline import failed_gates
 from support.postgres import fresh_database
 
 from nasmigrate.core.config import append_accepts, load_config
@@ -35,6 +36,8 @@ EVERY_GATE = {
     "source-still",
     "decisions",
 }
+WHERE_THERE_IS_ONE = ("expressions", "views", "source-indexes")
+"""Gates about objects that not every file has."""
 
 SHAPES: dict[str, Callable[[Path], dict[str, int]]] = {
     "chinook": shapes.chinook,
@@ -60,7 +63,9 @@ def counts(database: str, tables: list[str]) -> dict[str, int]:
 
 
 def assert_proven(result: Result, rows: dict[str, int]) -> None:
-    assert gates(result) == dict.fromkeys(EVERY_GATE, "pass"), result.gates
+    looked_at = {name: status for name, status in gates(result).items() if name not in WHERE_THERE_IS_ONE}
+    assert looked_at == dict.fromkeys(EVERY_GATE, "pass"), result.gates
+    assert failed_gates(result, WHERE_THERE_IS_ONE) == []
     assert (result.verdict, result.exit_code, result.differences_total) == ("pass", 0, 0)
     assert {table.name: table.rows_target for table in result.tables} == rows
     assert all(table.equal for table in result.tables)
@@ -70,7 +75,9 @@ def assert_proven(result: Result, rows: dict[str, int]) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_clean_file_arrives_whole_and_needs_no_decision(database: str, tmp_path: Path, shape: str) -> None:
     rows = SHAPES[shape](tmp_path / "app.db")
-    result = copied(tmp_path, tmp_path / "app.db", database)
+    # Its application has ended, which a file without its -wal does not show.
+    accept = ["WAL_ABSENT:app.db"] if shape == "marketplace, wal" else []
+    result = copied(tmp_path, tmp_path / "app.db", database, accept=accept)
     assert_proven(result, rows)
     assert counts(database, list(rows)) == rows
     assert [finding for finding in result.findings if finding.open] == []
@@ -118,12 +125,9 @@ QUIRKS = {
     "FK_ORPHANS:payments_invoice_id_fkey": ("id=2",),
     "FK_ORPHANS:properties_owner_id_fkey": ("id=3",),
     "FK_ORPHANS:receipts_payment_id_fkey": ("id=2",),
-    "GENERATED_FROZEN:deposits.total_cents": (),
-    "GENERATED_FROZEN:deposits.label": (),
     "DEFAULT_NOT_TRANSLATED:properties.description": (),
     "TRIGGER_NOT_CARRIED:properties_search": (),
-    "VIEW_NOT_TRANSLATED:active_leases": (),
-    "VIEW_NOT_TRANSLATED:lease_balances": (),
+    "VIEW_BROKEN:lease_balances": (),
     "VIRTUAL_TABLE:properties_fts": (),
 }
 """Each quirk of data_samples/quirks.py and quirks.sql that a user must decide about, with the rows it names."""
@@ -139,7 +143,8 @@ def test_every_quirk_is_named_and_accepting_all_of_them_gives_a_proven_copy(
 
 def _decide(first: str, second: str, rows: dict[str, int], tmp_path: Path) -> None:
     refused = copied(tmp_path / "first", tmp_path / "app.db", first)
-    assert gates(refused) == {name: "fail" if name == "decisions" else "pass" for name in EVERY_GATE}
+    looked_at = {name: status for name, status in gates(refused).items() if name not in WHERE_THERE_IS_ONE}
+    assert looked_at == {name: "fail" if name == "decisions" else "pass" for name in EVERY_GATE}
     assert (refused.verdict, refused.exit_code, refused.differences_total) == ("fail", 3, 0)
     found: dict[str, Finding] = {finding.identity: finding for finding in refused.findings if finding.open}
     assert {identity: finding.keys for identity, finding in found.items()} == QUIRKS
