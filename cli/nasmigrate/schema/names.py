@@ -10,6 +10,8 @@ from nasmigrate.core.errors import IdentifierClash, SchemaError
 
 MAX_BYTES = 63
 """NAMEDATALEN - 1; Postgres cuts longer names with a NOTICE only (trap T121)."""
+CATALOGUE_PREFIX = "pg_"
+"""Of every relation in pg_catalog: a table pg_class could not be named without its schema."""
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 """Columns every table has already: CREATE TABLE fails with 42701 (trap T124)."""
 UNNAMED = "unnamed"
@@ -38,8 +40,8 @@ class NameProblem:
     instead: str
 
 
-def problem_of(name: str, *, column: bool = False) -> NameProblem | None:
-    """Why Postgres cannot take a name as it is, None when it can."""
+def problem_of(name: str, *, column: bool = False, relation: bool = False) -> NameProblem | None:
+    """Why Postgres cannot take a name as it is, for a `column` or a `relation` (an index is one); None when it can."""
     if not name:
         return NameProblem(code="NAME_EMPTY", message="the name is empty, which Postgres cannot take", instead=UNNAMED)
     size = len(name.encode())
@@ -49,6 +51,9 @@ def problem_of(name: str, *, column: bool = False) -> NameProblem | None:
     if column and name in SYSTEM_COLUMNS:
         message = "every table of Postgres has a column of that name already"
         return NameProblem(code="NAME_RESERVED_BY_PG", message=message, instead=f"{name}_")
+    if relation and name.startswith(CATALOGUE_PREFIX):
+        message = "names that begin with pg_ are those of Postgres' own catalogue, which is looked into first"
+        return NameProblem(code="NAME_RESERVED_BY_PG", message=message, instead=f"_{name}")
     return None
 
 

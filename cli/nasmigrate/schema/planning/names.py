@@ -107,7 +107,8 @@ class _Naming:
         for named in objects:
             mapped = getattr(self._map, named.section).get(named.key)
             wanted = mapped if mapped is not None else folded(named.name) if self._map.fold else named.name
-            problem = problem_of(wanted, column=named.section == "columns")
+            is_column = named.section == "columns"
+            problem = problem_of(wanted, column=is_column, relation=not is_column)
             if problem is not None and mapped is not None:
                 self._refused.append(f"{problem.code}: [names] {section_line(named, mapped)}: {problem.message}")
             elif problem is not None:
