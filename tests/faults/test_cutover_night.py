@@ -99,6 +99,25 @@ def test_ddl_of_the_application_during_the_passes_stops_it(night: Night) -> None
     assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
 
 
+def test_nothing_captures_changes_before_the_fence(night: Night) -> None:
+    """No trigger and no log: what changed is found by digests, so no order of transactions can hide a change."""
+
+    def schema() -> list[tuple[str, str]]:
+        with closing(sqlite3.connect(night.source, timeout=10)) as connection:
+            return connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+    before = schema()
+    process = night.drive("cutover", "P4:begin", signal.SIGSTOP, wait=False)
+    wait_for(lambda: any(entry["kind"] == "begin" and entry["phase"] == "P4" for entry in journal(night)))
+    assert schema() == before
+    with psycopg.connect(night.dsn) as connection:
+        assert connection.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal").fetchall() == []
+    process.kill()
+    assert process.wait(LIMIT) == -signal.SIGKILL
+    night.document("resume")
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
 def test_vacuum_and_analyze_during_the_passes_do_not_stop_it(night: Night) -> None:
     hold = night.folder / ".nasmigrate" / "hold-cutover"
     hold.touch()
