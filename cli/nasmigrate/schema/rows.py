@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 
 from nasmigrate.schema.chunks import EncodedBatch
-from nasmigrate.schema.codecs import Codec, Encoded, SqliteValue
+from nasmigrate.schema.codecs import Codec, Encoded, Misfit, SqliteValue
 from nasmigrate.schema.codecs.base import NULL_LENGTH
 from nasmigrate.schema.copy_format import HEADER, NULL_FIELD, TRAILER, assemble, parse
 from nasmigrate.schema.digest import row_digest
@@ -32,6 +32,14 @@ def row_of_fields(fields: Sequence[bytes | None]) -> bytes:
 def fields_of(batch: EncodedBatch) -> Iterator[Fields]:
     """The rows of an encoded batch."""
     return parse([HEADER + assemble(batch.columns) + TRAILER])
+
+
+def encoded(codec: Codec, values: Sequence[SqliteValue]) -> list[bytes | None] | None:
+    """Send bytes of values; None when one does not fit the codec."""
+    try:
+        return raws_of(codec.encode(values))
+    except (Misfit, UnicodeEncodeError, OverflowError):
+        return None
 
 
 def raws_of(column: Encoded) -> list[bytes | None]:

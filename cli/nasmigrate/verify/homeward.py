@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nasmigrate.core.redaction import mask_value
-from nasmigrate.schema.codecs import Codec, Misfit, SqliteValue, from_exact
+from nasmigrate.schema.codecs import Codec, SqliteValue, from_exact
 from nasmigrate.schema.home import Outside
 from nasmigrate.schema.model import StorageClass
 from nasmigrate.schema.plan import PlanTable
-from nasmigrate.schema.rows import Fields, key_of_fields, raws_of
+from nasmigrate.schema.rows import Fields, encoded, key_of_fields
 from nasmigrate.verify.decode_many import column_decoder
 
 Raw = bytes | None
@@ -74,7 +74,7 @@ class Homeward:
             if named not in self._originals:
                 continue
             original = self._originals[named]
-            if _encoded(codec, [original]) == [raws[position]]:
+            if encoded(codec, [original]) == [raws[position]]:
                 values[position] = original
 
 
@@ -100,18 +100,10 @@ def key_words(table: PlanTable, codecs: Sequence[Codec], row: Fields) -> str:
 
 def _not_back(codec: Codec, raws: Sequence[Raw], values: Sequence[SqliteValue]) -> list[int]:
     """Positions of the values that do not come back: encode(decode(v)) is not v."""
-    back = _encoded(codec, values)
+    back = encoded(codec, values)
     if back is not None:
         return [position for position, raw in enumerate(raws) if raw != back[position]]
-    return [position for position, raw in enumerate(raws) if _encoded(codec, [values[position]]) != [raw]]
-
-
-def _encoded(codec: Codec, values: Sequence[SqliteValue]) -> list[Raw] | None:
-    """Send bytes of values; None when one does not fit."""
-    try:
-        return raws_of(codec.encode(values))
-    except (Misfit, UnicodeEncodeError, OverflowError):
-        return None
+    return [position for position, raw in enumerate(raws) if encoded(codec, [values[position]]) != [raw]]
 
 
 def _masked(codec: Codec, raw: Raw) -> str:

@@ -25,6 +25,7 @@ from nasmigrate.schema.codecs import SqliteValue, from_exact
 from nasmigrate.schema.digest import row_digest
 from nasmigrate.schema.model import SourceSchema, StorageClass, Table
 from nasmigrate.schema.plan import Plan, PlanTable
+from nasmigrate.schema.rows import encoded
 from nasmigrate.sqlite.equality import NAMED_DIFFERENCES, EqualityOutcome, compare_files
 from nasmigrate.sqlite.write_back import RowRefused, SqliteWriter
 from nasmigrate.verify.decode_many import Raw, column_decoder
@@ -72,6 +73,7 @@ def round_trip(
     *,
     originals: OriginalsOf,
     aside: RowsAside = lambda table: (),
+    written_since: bool = False,
     show_values: bool = False,
     progress: Progress | None = None,
 ) -> RoundTripOutcome:
@@ -86,6 +88,8 @@ def round_trip(
         snapshot: the file the tables were read from.
         workdir: private directory for the rebuilt file.
         originals: the originals of a table; see `Originals`.
+        written_since: the application has written to Postgres since the originals were made, so one of them counts only
+            where Postgres still holds its encoding, as on the way home.
         aside: the rows of a table that were set aside, without the values of generated columns.
         show_values: put values into the differences instead of their class and size.
         progress: called after each batch.
@@ -104,7 +108,7 @@ def round_trip(
         with SqliteWriter(rebuilt, encoding=schema.encoding, schema=schema) as writer:
             for table in plan.tables:
                 evidence = plan.evidence.get(table.name)
-                restoring = _Restoring(table, originals(table))
+                restoring = _Restoring(table, originals(table), written_since=written_since)
                 with closing(read_rows(connection, table)) as raws:
                     batches = _batches(raws, evidence.max_row_bytes if evidence else 0)
                     try:
@@ -196,11 +200,13 @@ def _completed(table: PlanTable, rows: Iterable[Sequence[SqliteValue]]) -> Itera
 class _Restoring:
     """Puts the originals of one table in the place of decoded values."""
 
-    def __init__(self, table: PlanTable, originals: Originals) -> None:
+    def __init__(self, table: PlanTable, originals: Originals, *, written_since: bool) -> None:
         self._table = table
+        self._written_since = written_since
+        self._codecs = table.codecs()
         self._index = {column.name: i for i, column in enumerate(table.columns)}
         self._key = [] if table.mode == "multiset" else list(table.key_indices)
-        self._widths = [codec.width for codec in table.codecs()]
+        self._widths = [codec.width for codec in self._codecs]
         # By row: one dictionary of (column -> value) per ordinal, those still to be given away, in order.
         waiting: dict[bytes, dict[int, dict[str, SqliteValue]]] = defaultdict(dict)
         for (row, column), entries in originals.items():
@@ -219,10 +225,14 @@ class _Restoring:
             waiting = self._waiting.get(self._name(row))
             if waiting:
                 for column, value in waiting.pop().items():
-                    columns[self._index[column]][position] = value
+                    index = self._index[column]
+                    if not self._written_since or encoded(self._codecs[index], [value]) == [row[index]]:
+                        columns[index][position] = value
 
     def unused(self) -> list[Difference]:
-        """One difference per original whose row Postgres does not hold."""
+        """One difference per original whose row Postgres does not hold; the application may have deleted it since."""
+        if self._written_since:
+            return []
         return [
             Difference(
                 kind="originals",

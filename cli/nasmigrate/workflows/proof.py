@@ -389,7 +389,15 @@ def _sequences(proof: Proof, connection: psycopg.Connection, plan: Plan, source:
     )
 
 
-def round_trip_gate(run: Run, proof: Proof, connection: psycopg.Connection, plan: Plan, source: Source) -> None:
+def round_trip_gate(
+    run: Run,
+    proof: Proof,
+    connection: psycopg.Connection,
+    plan: Plan,
+    source: Source,
+    *,
+    written_since: bool = False,
+) -> None:
     """Decode what `connection` sees back into SQLite, compare it with the snapshot, and add the gate to `proof`."""
 
     def originals(table: PlanTable) -> dict[tuple[bytes, str], list[tuple[int, StorageClass, bytes]]]:
@@ -405,6 +413,7 @@ def round_trip_gate(run: Run, proof: Proof, connection: psycopg.Connection, plan
         source.snapshot,
         run.directory.root,
         originals=originals,
+        written_since=written_since,
         aside=lambda table: stored_rows(connection, table) if table.kept else (),
         show_values=run.context.show_values,
         progress=run.meter("round trip", [table.name for table in plan.tables], source.counts),

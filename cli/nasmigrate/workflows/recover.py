@@ -75,6 +75,9 @@ def resume(context: Context, source: Path, target: Target, options: ResumeOption
         elif meaning is Meaning.BETWEEN:
             _undone(routing, standing, did)
         elif meaning is Meaning.POSTGRES_SERVES:
+            with ends.connected() as connection:
+                # A rollback that was suspended holds Postgres' tables locked until its session is ended.
+                claim(connection, (State.OPEN,), "resume")
             return _finish(run, routing, did)
         elif meaning is Meaning.COMING_HOME:
             result = rollback_under_way(run, routing)

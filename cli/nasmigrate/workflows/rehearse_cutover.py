@@ -200,6 +200,6 @@ def _compare(run: Run, conninfo: str, plan: Plan, copy: Path, proof: Proof) -> N
     part = Proof()
     with connected(conninfo, purpose="nasmigrate verify") as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        round_trip_gate(run, part, connection, plan, source)
+        round_trip_gate(run, part, connection, plan, source, written_since=True)
     (gate,) = part.gates
     proof.add(gate.model_copy(update={"name": "home-again"}), part.differences, part.total)

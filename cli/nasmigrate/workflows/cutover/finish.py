@@ -30,6 +30,10 @@ def finish_cutover(run: Run, routing: Routing) -> tuple[Gate, ...]:
             gates.append(dump_target(routing.ends, run.directory.root, version, routing.options.runner))
     except NasmigrateError as error:
         gates.append(Gate(name="digests", status="inconclusive", detail=error.message))
+    if routing.config.cutover.seed:
+        from nasmigrate.workflows.seed import seed_within
+
+        gates.append(seed_within(run, routing.context, routing.ends.target))
     return tuple(gates)
 
 

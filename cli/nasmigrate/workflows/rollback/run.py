@@ -118,7 +118,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
                 run_hook("maintenance_on", app.maintenance_on, context.base, app.command_timeout, common.runner)
         locked = common.clock()
         with steps("R1"):
-            _lock(target, plan, held, config.lock_wait)
+            _lock(target, plan, held, config.lock_wait, config.max_lock)
         with steps("R2"):
             last = bring_home(target, home.connection, these, ledger)
             touched.update(last.counts)
@@ -270,10 +270,16 @@ def _passes(
     )
 
 
-def _lock(target: psycopg.Connection, plan: Plan, held: Held, wait: float) -> None:
-    """Hold the row, and lock every table against writes; waits for the writers that are under way."""
+def _lock(target: psycopg.Connection, plan: Plan, held: Held, wait: float, limit: float) -> None:
+    """Hold the row, and lock every table against writes; waits for the writers that are under way.
+
+    A tool that is suspended with the locks must not hold the application up: the server ends a session that is silent
+    for `limit` seconds, and with it the rollback; Postgres goes on serving.
+    """
     held.hold(target)
-    target.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{round(wait * 1000)}ms")))
+    for setting, seconds in (("lock_timeout", wait), ("idle_in_transaction_session_timeout", limit)):
+        value = sql.Literal(f"{round(seconds * 1000)}ms")
+        target.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(setting), value))
     if plan.tables:
         names = sql.SQL(", ").join(table_name(table) for table in plan.tables)
         target.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(names))
