@@ -92,7 +92,9 @@ def exit_code_page() -> str:
     lines += [f"| {code.value} | {code.name.lower().replace('_', ' ')} |" for code in errors.ExitCode]
     lines += ["\n## Errors\n", "| code | exit | error | meaning |\n|--|--|--|--|"]
     kinds = [
-        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.NasmigrateError)
+        kind
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.NasmigrateError) and not name.startswith("_")
     ]
     for kind in sorted(kinds, key=lambda kind: kind.code):
         meaning = " ".join((kind.__doc__ or "").split("\n\n")[0].split())

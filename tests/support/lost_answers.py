@@ -6,61 +6,24 @@ import select
 import socket
 import threading
 from contextlib import suppress
-from types import TracebackType
+
+from support.proxy import Proxy
 
 _COMMIT = b"COMMIT\0"
 _BLOCK = 1 << 16
 
 
-class LostAnswers:
+class LostAnswers(Proxy):
     """Passes connections on to a port of this machine; `arm` makes it lose the answer to one COMMIT."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        super().__init__(port)
         self._armed = threading.Event()
-        self._threads: list[threading.Thread] = []
         self.lost = 0
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._listener.getsockname()[1])
 
     def arm(self) -> None:
         """From now on, until one COMMIT has passed."""
         self._armed.set()
-
-    def __enter__(self) -> LostAnswers:
-        self._start(self._accept)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                client.close()
-                continue
-            self._start(self._pump, client, server)
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
         with client, server, suppress(OSError, ValueError):

@@ -67,7 +67,11 @@ class Proxy:
             if self.is_cut:
                 _reset(client)
                 continue
-            server = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # it is down: so is the way to it
+                _reset(client)
+                continue
             self.connections += 1
             with self._lock:
                 self._open |= {client, server}

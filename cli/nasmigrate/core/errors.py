@@ -116,11 +116,8 @@ class ConfigError(NasmigrateError):
     exit_code = ExitCode.CONFIG
 
 
-class PreflightError(NasmigrateError):
-    """Found before the first write. Carries every failed check, not only the first."""
-
-    code = "NM0601"
-    exit_code = ExitCode.PREFLIGHT
+class _WithChecks(NasmigrateError):
+    """Carries every failed check, not only the first."""
 
     def __init__(
         self,
@@ -133,6 +130,13 @@ class PreflightError(NasmigrateError):
     ) -> None:
         super().__init__(message, hint=hint, details={**(details or {}), "checks": list(checks)}, code=code)
         self.checks = tuple(checks)
+
+
+class PreflightError(_WithChecks):
+    """Found before the first write. Carries every failed check, not only the first."""
+
+    code = "NM0601"
+    exit_code = ExitCode.PREFLIGHT
 
 
 class TargetNotEmpty(PreflightError):
@@ -425,23 +429,11 @@ class NotRehearsed(StateError):
     code = "NM1105"
 
 
-class GateFailed(NasmigrateError):
+class GateFailed(_WithChecks):
     """A gate failed in the middle of a cutover or rollback; everything was put back. `checks` are its reasons."""
 
     code = "NM0301"
     exit_code = ExitCode.DIFFERENCES
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        checks: Sequence[str] = (),
-        hint: str | None = None,
-        details: Mapping[str, object] | None = None,
-        code: str | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, details={**(details or {}), "checks": list(checks)}, code=code)
-        self.checks = tuple(checks)
 
 
 class OpeningInDoubt(NasmigrateError):
