@@ -88,12 +88,13 @@ def show_result(app: App, result: Result) -> int:
 
 def show_status(app: App, status: Status) -> int:
     """Print where things stand, in words or as a document."""
+    from nasmigrate.commands._run import echo_json
     from nasmigrate.core.redaction import printable, redact
 
     app.close()
     with suppress(OSError):
         if app.json or app.json_events:
-            click.echo(status.model_dump_json(indent=None if app.json_events else 2))
+            echo_json(status, indent=None if app.json_events else 2)
         else:
             for line in status_lines(status):
                 click.echo(printable(redact(line)))

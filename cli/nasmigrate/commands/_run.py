@@ -16,7 +16,7 @@ from nasmigrate.core.target import looks_like_target, resolve_target
 if TYPE_CHECKING:
     from nasmigrate.commands._app import App
     from nasmigrate.core.config import LoadedConfig
-    from nasmigrate.core.result import Result
+    from nasmigrate.core.result import Document, Result
     from nasmigrate.core.target import Target
 
 
@@ -93,7 +93,7 @@ def show(app: App, result: Result) -> int:
     if app.json_events:
         click.echo(json.dumps({"kind": "result", "result": result.model_dump(mode="json")}))
     elif app.json:
-        click.echo(result.model_dump_json(indent=2))
+        echo_json(result, indent=2)
     else:
         click.echo(text_report(app, result))
     return result.exit_code
@@ -106,6 +106,11 @@ def text_report(app: App, result: Result) -> str:
     color = sys.stdout.isatty() if app.color is None else app.color
     width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
     return text.render(result, width=width, color=color).rstrip("\n")
+
+
+def echo_json(document: Document, *, indent: int | None = None) -> None:
+    """Print a document as JSON in ASCII: a name may hold what moves a cursor or turns the reading direction."""
+    click.echo(json.dumps(document.model_dump(mode="json"), indent=indent))
 
 
 def print_json(document: dict[str, object]) -> None:

@@ -31,12 +31,13 @@ def command(app: App, folder: Path, everything: bool) -> int:
     loaded = app.load()
     source = loaded.resolve(loaded.config.source.path) if loaded.config.source.path else None
 
+    from nasmigrate.commands._run import echo_json
     from nasmigrate.workflows.lint_app import lint_app
 
     found = lint_app(app.context(loaded), app.cwd / folder.expanduser(), source=source)
     app.close()
     if app.json or app.json_events:
-        click.echo(found.model_dump_json(indent=None if app.json_events else 2))
+        echo_json(found, indent=None if app.json_events else 2)
     else:
         _show(found, everything=everything)
     return found.exit_code

@@ -26,7 +26,7 @@ def command(app: App, source: str | None, target: str | None, password_file: Pat
     when that is undecided or Postgres cannot be reached, 11 when the fence is lost or another target's.
     """
     from nasmigrate.commands._night import show_status, status_lines
-    from nasmigrate.commands._run import source_path, target_of
+    from nasmigrate.commands._run import echo_json, source_path, target_of
     from nasmigrate.core.redaction import printable, redact
 
     loaded = app.load()
@@ -46,7 +46,7 @@ def command(app: App, source: str | None, target: str | None, password_file: Pat
         if lines != said:
             click.echo(f"-- {time.strftime('%H:%M:%S')}")
             if app.json or app.json_events:
-                click.echo(now.model_dump_json())
+                echo_json(now)
             else:
                 for line in lines:
                     click.echo(printable(redact(line)))
