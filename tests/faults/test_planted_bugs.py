@@ -51,11 +51,14 @@ def test_fence_and_opening_swapped(night: Night) -> None:
     assert night.takers() == {"SQLite", "Postgres"}, "two engines take writes, as run_cell would see"
 
 
-def test_a_lost_lock_is_found_by_the_fresh_process(night: Night) -> None:
-    """Such a process destroys what it writes into; what the tool owes is that Postgres is not opened on top."""
-    failed = night.drive("cutover", "P7:committed", plant="careless-child")
-    assert failed.returncode not in (0, -signal.SIGKILL), "Postgres was opened"
-    assert "Postgres" not in night.takers()
+def test_a_lost_lock_never_gives_two_writers(night: Night) -> None:
+    """The fresh process sees the fence and is refused, or Postgres is not opened.
+
+    What such a process overwrites in the file is lost to SQLite itself, before anyone could look; hence it does nothing
+    else.
+    """
+    night.drive("cutover", "P7:committed", plant="careless-child")
+    assert len(night.takers()) <= 1
 
 
 def test_a_lost_lock_and_no_fresh_process(night: Night) -> None:

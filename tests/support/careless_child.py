@@ -7,11 +7,17 @@ POSIX locks belong to the process, so that close drops the lock that the other l
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import sys
-import time
 from contextlib import closing
 
 from nasmigrate.sqlite import live_child
+
+_APPLICATION = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=10) as connection:
+    connection.execute("INSERT INTO tags VALUES (1, 'careless')")
+"""
 
 
 def main() -> None:
@@ -22,7 +28,8 @@ def main() -> None:
         tables = make_fence(connection, fence)
         with closing(sqlite3.connect(sys.argv[1])) as other:
             other.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        time.sleep(0.3)  # the lock is gone: the application writes
+        # The lock is gone: an application writes, where it should wait.
+        subprocess.run([sys.executable, "-c", _APPLICATION, sys.argv[1]], timeout=20, check=True)
         return tables
 
     live_child.make_fence = careless
