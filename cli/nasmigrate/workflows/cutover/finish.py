@@ -31,10 +31,16 @@ def finish_cutover(run: Run, routing: Routing) -> tuple[Gate, ...]:
     except NasmigrateError as error:
         gates.append(Gate(name="digests", status="inconclusive", detail=error.message))
     if routing.config.cutover.seed:
-        from nasmigrate.workflows.seed import seed_within
-
-        gates.append(seed_within(run, routing.context, routing.ends.target))
+        gates.append(seed_gate(run, routing))
     return tuple(gates)
+
+
+def seed_gate(run: Run, routing: Routing) -> Gate:
+    """P10: everyone into Kill Bill. What differs there is no fault of the copy, so it is inconclusive at worst."""
+    from nasmigrate.workflows.seed import seed_within
+
+    gate = seed_within(run, routing.context, routing.ends.target)
+    return gate if gate.status == "pass" else gate.model_copy(update={"status": "inconclusive"})
 
 
 def _still_equal(run: Run, routing: Routing) -> Gate:

@@ -30,6 +30,7 @@ from nasmigrate.sqlite.source_lock import source_lock
 from nasmigrate.workflows.cutover.bring_up import Loaded, bring_up, catch_up_passes, hold_for
 from nasmigrate.workflows.cutover.dump import dump_target
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
+from nasmigrate.workflows.cutover.finish import seed_gate
 from nasmigrate.workflows.cutover.hooks import run_hook
 from nasmigrate.workflows.cutover.journal import Journal
 from nasmigrate.workflows.cutover.observe import observe, record, settle
@@ -277,13 +278,9 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
 
 def _seed(run: Run, routing: Routing, proof: Proof) -> bool:
     """P10: everyone into Kill Bill; whether that is done and proven."""
-    from nasmigrate.workflows.seed import seed_within
-
-    gate = seed_within(run, routing.context, routing.ends.target)
-    passed = gate.status == "pass"
-    # What differs in Kill Bill is no fault of the copy.
-    proof.add(gate if passed else gate.model_copy(update={"status": "inconclusive"}))
-    return passed
+    gate = seed_gate(run, routing)
+    proof.add(gate)
+    return gate.status == "pass"
 
 
 def _freeze_gate(opened: Opened, limit: float | None, predicted: float) -> Gate:
