@@ -68,7 +68,7 @@ def changes(draw: st.DrawFn) -> str:
         case 5:
             return draw(st.sampled_from(["VACUUM", "PRAGMA incremental_vacuum(3)", "REINDEX", "ANALYZE", IN_PLACE]))
         case 6:
-            return "CREATE INDEX IF NOT EXISTS added ON plain (t, b)"
+            return "CREATE INDEX IF NOT EXISTS added ON plain (t, n)"
         case 7:
             return f"UPDATE plain SET id = -id - 1000 {where}"
         case 8:

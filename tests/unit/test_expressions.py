@@ -13,6 +13,7 @@ from nasmigrate.schema.expressions import (
     translate_predicate,
     translate_term,
 )
+from nasmigrate.schema.model import Affinity
 
 COLUMNS = {
     "Id": "bigint",
@@ -265,6 +266,24 @@ RANDOM = "sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
 )  # fmt: skip
 def test_defaults(text: str, target_type: str, shape: str | None, expected: str) -> None:
     assert translate_default(text, target_type=target_type, text_shape=shape) == Translated(sql=expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "affinity", "expected"),
+    [
+        ("0", Affinity.REAL, "'0.0'"),
+        ("' 12 '", Affinity.REAL, "'12.0'"),
+        ("'1.0'", Affinity.INTEGER, "'1'"),
+        ("1e3", Affinity.NUMERIC, "'1000'"),
+        ("1.5", Affinity.INTEGER, "'1.5'"),
+        ("'a'", Affinity.REAL, "'a'"),
+        ("'1.0'", Affinity.TEXT, "'1.0'"),
+        ("1.0", Affinity.BLOB, "'1.0'"),
+    ],
+)
+def test_a_default_in_text_is_written_as_its_column_stores_it(text: str, affinity: Affinity, expected: str) -> None:
+    outcome = translate_default(text, target_type="text", text_shape=None, affinity=affinity)
+    assert outcome == Translated(sql=expected)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from nasmigrate.schema.expressions.relations import Output, Relation, RelationCo
 from nasmigrate.schema.expressions.source import columns_of, quoted_strings, read
 from nasmigrate.schema.expressions.translator import Translator
 from nasmigrate.schema.expressions.views import TranslatedView, create_view, translate_view
+from nasmigrate.schema.model import Affinity
 
 __all__ = [
     "ColumnTypes",
@@ -43,7 +44,9 @@ __all__ = [
 ]
 
 
-def translate_default(sql: str, *, target_type: str, text_shape: str | None) -> Translated | NotTranslated:
+def translate_default(
+    sql: str, *, target_type: str, text_shape: str | None, affinity: Affinity = Affinity.TEXT
+) -> Translated | NotTranslated:
     """Translate a column's DEFAULT, as `table_xinfo` gives its text.
 
     Args:
@@ -51,12 +54,14 @@ def translate_default(sql: str, *, target_type: str, text_shape: str | None) -> 
         target_type: the column's PostgreSQL type.
         text_shape: how the stored rows write their dates (`YYYY-MM-DD HH:MM:SS`, also with `T`, `.SSS`, and `Z` or
             an offset), None when the column has no such shape.
+        affinity: of the column; where the target is text, it says how SQLite stores and so writes a number.
 
     Returns:
         NotTranslated also when a new row would not have the shape of the stored ones: it could not come home.
     """
     try:
-        return Translated(sql=default_sql(sql, target=TypeName.parse(target_type), text_shape=text_shape))
+        target = TypeName.parse(target_type)
+        return Translated(sql=default_sql(sql, target=target, text_shape=text_shape, affinity=affinity))
     except Refusal as refusal:
         return NotTranslated(reason=refusal.reason)
 

@@ -26,6 +26,7 @@ from nasmigrate.schema.expressions.facts import (
 from nasmigrate.schema.expressions.moments import Shape, moment_literal, now_in_shape, shape_of_strftime
 from nasmigrate.schema.expressions.random import random_bytes
 from nasmigrate.schema.expressions.source import tokens_of
+from nasmigrate.schema.model import Affinity
 
 Constant = int | Decimal | str | bytes | None
 
@@ -40,11 +41,12 @@ _CLOCKS = {
     "date": "YYYY-MM-DD",
     "time": "HH:MM:SS",
 }
+_BLANKS = " \t\n\v\f\r"
 _EPOCH = "floor(extract(epoch FROM now()))::bigint"
 _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 
 
-def default_sql(sql: str, *, target: TypeName, text_shape: str | None) -> str:
+def default_sql(sql: str, *, target: TypeName, text_shape: str | None, affinity: Affinity) -> str:
     """PostgreSQL text of a DEFAULT, for a column of the target type.
 
     Raises:
@@ -54,9 +56,10 @@ def default_sql(sql: str, *, target: TypeName, text_shape: str | None) -> str:
     if not tokens:
         raise Refusal("the default is empty")
     if {token.token_type for token in tokens} <= _NUMBER_TOKENS:
-        return _constant(_signed("".join(token.text for token in tokens)), target=target, text_shape=text_shape)
+        value: Constant = _signed("".join(token.text for token in tokens))
+        return _constant(value, target=target, text_shape=text_shape, affinity=affinity)
     if len(tokens) == 1:
-        return _single(sql, tokens[0], target=target, text_shape=text_shape)
+        return _single(sql, tokens[0], target=target, text_shape=text_shape, affinity=affinity)
     random = random_bytes(sql[tokens[0].start : tokens[-1].end + 1], target=target, text_shape=text_shape)
     if random is not None:
         return random
@@ -91,7 +94,7 @@ def _signed(text: str) -> Constant:
     return -value if isinstance(value, int) else value.copy_negate()  # unary minus would lose the sign of -0.0
 
 
-def _single(sql: str, token: Token, *, target: TypeName, text_shape: str | None) -> str:
+def _single(sql: str, token: Token, *, target: TypeName, text_shape: str | None, affinity: Affinity) -> str:
     value: Constant
     word = token.text.lower()
     if token.token_type == TokenType.STRING:
@@ -112,7 +115,7 @@ def _single(sql: str, token: Token, *, target: TypeName, text_shape: str | None)
         value = token.text  # DEFAULT word: SQLite takes a bare word for a string
     else:
         raise Refusal("the default could not be read")
-    return _constant(value, target=target, text_shape=text_shape)
+    return _constant(value, target=target, text_shape=text_shape, affinity=affinity)
 
 
 def _call(sql: str, tokens: Sequence[Token]) -> tuple[str, list[str]]:
@@ -200,7 +203,7 @@ def _epoch(factor: int, *, target: TypeName, text_shape: str | None) -> str:
     return f"{_EPOCH} * {factor}"
 
 
-def _constant(value: Constant, *, target: TypeName, text_shape: str | None) -> str:
+def _constant(value: Constant, *, target: TypeName, text_shape: str | None, affinity: Affinity) -> str:
     """A literal as SQLite's affinity stores it in such a column."""
     if value is None:
         return "NULL"
@@ -211,7 +214,7 @@ def _constant(value: Constant, *, target: TypeName, text_shape: str | None) -> s
     written: str | None = None
     match target.kind:
         case Kind.TEXT:
-            written = _text(value, text_shape=text_shape)
+            written = _text(_stored(value, affinity), text_shape=text_shape)
         case Kind.BYTES if isinstance(value, bytes):
             written = f"'\\x{value.hex()}'::bytea"
         case Kind.MOMENT if isinstance(value, str) and text_shape is not None:
@@ -263,6 +266,24 @@ def _numeric(value: Decimal, target: TypeName) -> str | None:
         if fraction > scale or abs(value) >= Decimal(10) ** (target.precision - scale):
             return None
     return text
+
+
+def _stored(value: Constant, affinity: Affinity) -> Constant:
+    """A literal as a column of number affinity stores it: 0 in REAL is 0.0, '1.0' in INTEGER is 1."""
+    if affinity in (Affinity.TEXT, Affinity.BLOB):
+        return value
+    if isinstance(value, str) and _SIGNED.fullmatch(value.strip(_BLANKS)):
+        value = _signed(value.strip(_BLANKS))
+    if not isinstance(value, int | Decimal):
+        return value
+    if isinstance(value, Decimal):
+        integral = affinity is not Affinity.REAL and -DOUBLE_EXACT <= value <= DOUBLE_EXACT and value == int(value)
+        return int(value) if integral else value
+    if affinity is not Affinity.REAL:
+        return value
+    if abs(value) > DOUBLE_EXACT:
+        raise Refusal(f"the integer {value} is not exact as a double")
+    return Decimal(value)
 
 
 def _text(value: Constant, *, text_shape: str | None) -> str | None:

@@ -110,6 +110,7 @@ class Columns:
             shape = codec.parameters().get("shape")
             result = translate_default(
                 column.default_sql,
+                affinity=column.affinity,
                 target_type=codec.pg_type,
                 text_shape=expression_shape(str(shape)) if shape else None,
             )

@@ -1,0 +1,6 @@
+CREATE TABLE t (
+    id INTEGER PRIMARY KEY,
+    r REAL DEFAULT 0,
+    n INT DEFAULT '1.0'
+);
+INSERT INTO t VALUES (1, '', ''), (2, 2, 2);
