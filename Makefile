@@ -66,8 +66,8 @@ soak: $(VENV)/.test  ## what takes minutes: five million rows with one odd value
 fuzz: $(VENV)/.test  ## 5,000 damaged files through copy; writes docs/hostile-files.md
 	@PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_files $(if $(CASE),--case $(CASE),5000 --page docs/hostile-files.md)
 
-faults: $(VENV)/.test ## every fault at every phase of a cutover and a rollback (MINUTES=10: a sample); writes docs/faults.md
-	@PYTHONPATH=.:tests $(BIN)/python -m support.run_faults $(if $(MINUTES),--minutes $(MINUTES))
+faults: $(VENV)/.test ## every fault at every phase of a cutover and a rollback (MINUTES=10: a sample; JOBS=2); writes docs/faults.md
+	@PYTHONPATH=.:tests $(BIN)/python -m support.run_faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
 
 bench: $(VENV)/.bench ## side by side with pgloader and DuckDB; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m compileall -q cli # as pip does when it installs

@@ -1,11 +1,13 @@
-"""Runs the fault cells and the kills in system calls, and writes docs/faults.md: `make faults [MINUTES=…]`.
+"""Runs the fault cells and the kills in system calls, and writes docs/faults.md: `make faults [MINUTES=…] [JOBS=…]`.
 
 Cells come in an order in which every phase and every fault are met early, so a run that is cut short is a sample.
+What a cell came to is recorded by commit under .nasmigrate/faults, and the next run on that commit goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -14,56 +16,110 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from support import faults
 from support.census import Place
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "faults.md"
 SEED = 20261126
 KILLED = "killed in a system call"
 
 
 @dataclass
+class Record:
+    """What is known on this commit, a JSON line each: the kills that were found, and what each cell came to."""
+
+    path: Path
+    done: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.done = {line["name"] for line in self.lines() if "name" in line}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines, in the order they were written."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def add(self, **line: object) -> None:
+        """Append one line; several processes write to the file."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def one(self, place: tuple[str, str], name: str, work: Callable[[], str]) -> None:
+        """Run one cell, unless it ran on this commit, and note how it ended."""
+        if name in self.done:
+            return
+        began = time.monotonic()
+        failed = False
+        try:
+            ended = work()
+        except Exception as error:  # whatever went wrong is a failed cell, and the others still run
+            failed, ended = True, f"FAILED: {type(error).__name__}: {error}"
+        self.add(name=name, phase=place[0], fault=place[1], failed=failed, ended=ended)
+        sys.stderr.write(f"{time.monotonic() - began:5.1f} s  {name}: {ended}\n")
+
+
+@dataclass
 class Table:
-    """What was run, by phase and fault."""
+    """What was found and run, by phase and fault."""
 
     found: Counter[tuple[str, str]] = field(default_factory=Counter)
     run: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
-    def one(self, place: tuple[str, str], name: str, work: Callable[[], str]) -> None:
-        """Run one cell and note how it ended."""
-        began = time.monotonic()
-        self.run[place] += 1
-        try:
-            ended = work()
-        except Exception as error:  # whatever went wrong is a failed cell, and the others still run
-            ended = f"FAILED: {type(error).__name__}: {error}"
-            self.failed.setdefault(place, []).append(f"{name}: {ended}")
-        sys.stderr.write(f"{time.monotonic() - began:5.1f} s  {name}: {ended}\n")
+    @classmethod
+    def of(cls, record: Record) -> Table:
+        """The table of all that was recorded."""
+        table = cls(found=Counter((cell.phase, cell.fault) for cell in faults.cells()))
+        kills: dict[str, Counter[tuple[str, str]]] = {}
+        for line in record.lines():
+            if "census" in line:
+                kills[line["census"]] = Counter((phase, KILLED) for phase in line["phases"])
+                continue
+            place = (line["phase"], line["fault"])
+            table.run[place] += 1
+            if line["failed"]:
+                table.failed.setdefault(place, []).append(f"{line['name']}: {line['ended']}")
+        for counted in kills.values():
+            table.found += counted
+        return table
 
 
 def main() -> int:
     """Run until all is done or the time is up."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop beginning new cells after so long")
-    until = time.monotonic() + 60 * parser.parse_args().minutes
-    table = Table()
-    for cell in faults.cells():
-        table.found[cell.phase, cell.fault] += 1
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the cells")
+    parser.add_argument("--share", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    record = Record(ROOT / ".nasmigrate" / "faults" / f"{_commit()}.jsonl")
+    if arguments.share is not None:
+        return run_share(record, arguments.share, arguments.jobs, time.monotonic() + 60 * arguments.minutes)
+    command = [sys.executable, "-m", "support.run_faults", *sys.argv[1:]]
+    others = [subprocess.Popen([*command, "--share", str(share)]) for share in range(arguments.jobs)]
+    ended = [other.wait() for other in others]
+    table = Table.of(record)
+    PAGE.write_text(page(table))
+    return 1 if table.failed or any(ended) else 0
+
+
+def run_share(record: Record, share: int, jobs: int, until: float) -> int:
+    """Run the cells and kills whose place in the order is this share's."""
     with tempfile.TemporaryDirectory(prefix="nasmigrate-faults-") as scratch:
         folder = Path(scratch)
         (folder / "rehearsed").mkdir()
         with faults.world(folder / "rehearsed") as world:
-            kills = _kills(world, folder, table)
+            kills = _kills(world, folder, record)
             cells = list(dict.fromkeys((*faults.sample(SEED, len(faults.cells())), *faults.cells())))
-            for number in range(max(len(kills), len(cells))):
+            for number in range(share, max(len(kills), len(cells)), jobs):
                 if time.monotonic() > until:
                     break
                 if number < len(cells):
                     cell = cells[number]
                     where = faults.fresh_folder(folder, 2 * number)
-                    table.one(
+                    record.one(
                         (cell.phase, cell.fault),
                         str(cell),
                         lambda: faults.run_cell(world, cell, where, f"cell{number}"),  # noqa: B023 - called at once
@@ -71,22 +127,20 @@ def main() -> int:
                 if number < len(kills):
                     command, place = kills[number]
                     where = faults.fresh_folder(folder, 2 * number + 1)
-                    table.one(
+                    record.one(
                         (place.phase, KILLED),
                         f"{command} {place}",
                         lambda: faults.run_kill(world, command, place, where, f"kill{number}"),  # noqa: B023 - as above
                     )
-    PAGE.write_text(page(table))
-    return 1 if table.failed else 0
+    return 0
 
 
-def _kills(world: faults.World, folder: Path, table: Table) -> list[tuple[str, Place]]:
+def _kills(world: faults.World, folder: Path, record: Record) -> list[tuple[str, Place]]:
     """The first and the last of each kind of call in each phase."""
     found: list[tuple[str, Place]] = []
     for command in ("cutover", "rollback"):
         places = faults.take_census(world, command, faults.fresh_folder(folder, -1), f"census_{command}")
-        for place in places:
-            table.found[place.phase, KILLED] += 1
+        record.add(census=command, phases=[place.phase for place in places])
         ends: dict[tuple[str, str], list[Place]] = {}
         for place in places:
             ends.setdefault((place.phase, place.call), []).append(place)
@@ -94,9 +148,13 @@ def _kills(world: faults.World, folder: Path, table: Table) -> list[tuple[str, P
     return sorted(found, key=lambda one: (one[1].number, one[1].phase, one[1].call))
 
 
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def page(table: Table) -> str:
     """The page."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     names = [*faults.FAULTS, KILLED]
     meanings = {name: (fault.__doc__ or "").splitlines()[0] for name, fault in faults.FAULTS.items()}
     meanings[KILLED] = "A process of the tool gets SIGKILL in one write, sync, rename or send."
@@ -105,7 +163,7 @@ def page(table: Table) -> str:
     lines = [
         "# Faults at every phase",
         "",
-        f"Written by `make faults` on commit {commit.stdout.strip()}: {sum(table.found.values()):,} cells found,"
+        f"Written by `make faults` on commit {_commit()}: {sum(table.found.values()):,} cells found,"
         f" {total:,} run, {failed} failed.",
         "",
         "A cell is a point that a cutover or rollback passes, and a fault there, while two applications write all",
