@@ -35,8 +35,9 @@ rehearse: $(VENV)/.run ## rehearse the sample marketplace on an embedded Postgre
 
 test: $(VENV)/.test lint types layers unit stack package ## install what the tests need and run them all
 
+# Two workers, and a file's tests in one: a worker has a server of its own.
 unit: $(VENV)/.test
-	@$(BIN)/python -m pytest --ignore=tests/stack
+	@$(BIN)/python -m pytest --ignore=tests/stack --numprocesses=2 --dist=loadfile
 
 stack: $(VENV)/.test   ## the container stack on real servers; sets up an engine and the images where absent
 	@tests/support/images/engine $(BIN)/python -m pytest tests/stack
