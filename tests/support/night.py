@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +38,7 @@ BEGIN INSERT INTO words (rowid, name) VALUES (new.id, new.name); END;
 """
 
 
-WRITERS = ("w0", "w1", "w2", "w3")
+WRITERS = tuple(f"w{number}" for number in range(10))
 
 
 def make_source(path: Path, *, mode: str = "WAL", rows: int = 500) -> None:
@@ -141,8 +141,8 @@ class Night:
 
     # -- the application -------------------------------------------------------------------------------------
 
-    def start_writers(self, names: Sequence[str] = ("w0", "w1")) -> None:
-        """Start them, and wait until each got a write acknowledged."""
+    def start_writers(self, names: Sequence[str] = ("w0", "w1"), *, pause: float = 0.01) -> None:
+        """Start them, with `pause` seconds between a write and the next; wait until each got writes acknowledged."""
         for name in names:
             self.writers[name] = subprocess.Popen(
                 [
@@ -152,6 +152,7 @@ class Night:
                     str(self.env_file),
                     str(self.folder / f"{name}.log"),
                     name,
+                    str(pause),
                 ],
                 env=environment(),
                 stdin=subprocess.DEVNULL,
@@ -180,24 +181,26 @@ class Night:
 
     # -- the oracle ------------------------------------------------------------------------------------------
 
-    def takers(self) -> set[str]:
-        """Which engines take a write of the application now. Nothing is kept."""
+    def takers(self, *, patience: float = 5.0) -> set[str]:
+        """Which engines take a write of the application at one instant. Nothing is kept.
+
+        SQLite's transaction stays open while Postgres is asked, so an answer with both is never one of two instants. A
+        SQLite that is locked for `patience` seconds counts as taking none.
+        """
         found = set()
-        try:
-            with closing(sqlite3.connect(self.source, timeout=5.0, isolation_level=None)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("INSERT INTO tags VALUES (1, 'probe')")
-                connection.execute("ROLLBACK")
+        with ExitStack() as stack:
+            with suppress(sqlite3.Error):
+                file = stack.enter_context(
+                    closing(sqlite3.connect(self.source, timeout=patience, isolation_level=None))
+                )
+                file.execute("BEGIN IMMEDIATE")
+                stack.callback(file.execute, "ROLLBACK")
+                file.execute("INSERT INTO tags VALUES (1, 'probe')")
                 found.add("SQLite")
-        except sqlite3.Error:
-            pass
-        try:
-            with psycopg.connect(self.as_application) as connection:
+            with suppress(psycopg.Error), psycopg.connect(self.as_application) as connection:
                 connection.execute("INSERT INTO tags VALUES (1, 'probe')")
                 connection.rollback()
                 found.add("Postgres")
-        except psycopg.Error:
-            pass
         return found
 
     def verdict(self) -> Verdict:

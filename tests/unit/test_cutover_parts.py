@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.turns import turns
 
 from nasmigrate.core.config import Config
 from nasmigrate.core.config_cutover import AppSection, CutoverSection
@@ -24,7 +25,7 @@ from nasmigrate.workflows.cutover.interrupts import hold_interrupts
 from nasmigrate.workflows.cutover.journal import FILE, Journal, read_journal
 from nasmigrate.workflows.cutover.options import Options, freeze_limit, night_plan
 from nasmigrate.workflows.cutover.watchdog import watch
-from nasmigrate.workflows.demo.oracle import judge, read_log
+from nasmigrate.workflows.demo.oracle import Told, judge, read_log
 
 ENV = """# the shop
 export PORT=3101
@@ -219,7 +220,9 @@ def test_the_tables_of_phases_are_whole() -> None:
 
 def test_the_oracle_sees_what_is_lost_doubled_or_refused(tmp_path: Path) -> None:
     log = tmp_path / "w.log"
-    log.write_text("ok sqlite 1 10.0\nno sqlite 2 10.1\nok postgres 3 10.5\nunknown postgres 4 10.6\nok sqli")
+    log.write_text(
+        "ok sqlite 1 9.9 10.0\nno sqlite 2 10.0 10.1\nok postgres 3 10.4 10.5\nunknown postgres 4 10.5 10.6\nok sqli"
+    )
     heard = read_log(log)
     assert heard.longest_gap == pytest.approx(0.5)
     good = judge({"w": heard}, [("w", 1), ("w", 3), ("w", 4)], {"w": 3})
@@ -231,3 +234,25 @@ def test_the_oracle_sees_what_is_lost_doubled_or_refused(tmp_path: Path) -> None
         ([("w", 1), ("w", 3), ("x", 1)], "nobody knows"),
     ):
         assert any(fault in line for line in judge({"w": heard}, rows, {"w": len(rows)}).faults), fault
+
+
+def test_two_engines_that_took_writes_at_once_are_seen(tmp_path: Path) -> None:
+    def told(*lines: str) -> dict[str, Told]:
+        logs = [tmp_path / f"w{number}.log" for number in range(len(lines))]
+        for log, text in zip(logs, lines, strict=True):
+            log.write_text(text.replace(";", "\n") + "\n")
+        return {log.stem: read_log(log) for log in logs}
+
+    one = "ok sqlite 1 1.0 1.1;no sqlite 2 1.9 2.0;ok postgres 3 3.0 3.2;ok sqlite 4 5.0 5.1"
+    # Answered late, but begun while SQLite could still have taken it.
+    assert turns(told(one, "ok sqlite 1 2.9 3.9;ok postgres 2 3.9 4.0;ok sqlite 3 5.0 5.2")) == [
+        "sqlite",
+        "postgres",
+        "sqlite",
+    ]
+    with pytest.raises(AssertionError, match="turn 1: sqlite took a write of w1"):
+        turns(told(one, "ok sqlite 1 3.3 3.4;ok postgres 2 3.9 4.0;ok sqlite 3 5.0 5.2"))
+    with pytest.raises(AssertionError, match="turn 2: postgres took a write of w1"):
+        turns(told(one, "ok sqlite 1 2.0 2.1;ok postgres 2 5.5 5.6;ok sqlite 3 5.7 5.8"))
+    with pytest.raises(AssertionError, match="postgres"):
+        turns(told(one, "ok sqlite 1 2.0 2.1"))

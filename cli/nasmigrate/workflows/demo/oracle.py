@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What one writer wrote down. `longest_gap` is the longest time without an acknowledged write, in seconds."""
+class Acknowledged:
+    """A write that its engine confirmed. `began` and `ended` are seconds of the machine's monotonic clock."""
 
-    acknowledged: dict[str, frozenset[int]]
+    engine: str
+    number: int
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one writer wrote down, in its order."""
+
+    acknowledged: tuple[Acknowledged, ...]
     refused: frozenset[int]
     unknown: frozenset[int]
-    longest_gap: float
 
     @property
     def all_acknowledged(self) -> frozenset[int]:
-        """Of every engine."""
-        return frozenset().union(*self.acknowledged.values())
+        """The numbers that any engine confirmed."""
+        return frozenset(write.number for write in self.acknowledged)
+
+    @property
+    def longest_gap(self) -> float:
+        """The longest time without an acknowledged write, in seconds."""
+        return max((later.ended - earlier.ended for earlier, later in pairwise(self.acknowledged)), default=0.0)
+
+    def by(self, engine: str) -> int:
+        """How many writes an engine confirmed."""
+        return sum(1 for write in self.acknowledged if write.engine == engine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +53,19 @@ class Verdict:
 
 def read_log(path: Path) -> Told:
     """What a writer was told; a torn last line is left out."""
-    acknowledged: dict[str, set[int]] = {}
+    acknowledged: list[Acknowledged] = []
     refused, unknown = set(), set()
-    last: float | None = None
-    gap = 0.0
     for line in path.read_text().splitlines(keepends=True):
         if not line.endswith("\n"):
             continue
-        outcome, engine, number, moment = line.split()
+        outcome, engine, number, began, ended = line.split()
         if outcome == "ok":
-            acknowledged.setdefault(engine, set()).add(int(number))
-            gap = max(gap, float(moment) - last) if last is not None else gap
-            last = float(moment)
+            acknowledged.append(Acknowledged(engine=engine, number=int(number), began=float(began), ended=float(ended)))
         elif outcome == "no":
             refused.add(int(number))
         else:
             unknown.add(int(number))
-    return Told(
-        acknowledged={engine: frozenset(numbers) for engine, numbers in acknowledged.items()},
-        refused=frozenset(refused),
-        unknown=frozenset(unknown),
-        longest_gap=gap,
-    )
+    return Told(acknowledged=tuple(acknowledged), refused=frozenset(refused), unknown=frozenset(unknown))
 
 
 def judge(told: Mapping[str, Told], rows: Iterable[tuple[str, int]], totals: Mapping[str, int]) -> Verdict:

@@ -111,7 +111,7 @@ def demo(folder: Path, *, say: Say, reporter: Reporter | None = None) -> DemoOut
         _wait(log)
     told = read_log(log)
     verdict = _count(source, log)
-    on_sqlite, on_postgres = (len(told.acknowledged.get(name, ())) for name in ("sqlite", "postgres"))
+    on_sqlite, on_postgres = (told.by(engine) for engine in ("sqlite", "postgres"))
     return DemoOutcome(
         verdict=verdict,
         on_sqlite=on_sqlite,

@@ -1,9 +1,10 @@
 """The demo's application: it writes without a pause, and writes down what was acknowledged to it.
 
-`python -m nasmigrate.workflows.demo.writer ENV_FILE LOG NAME`. It does what a small backend does: it takes the engine
-from DATABASE in its env file (a path, or a Postgres conninfo), keeps one connection, and looks again when a write
-fails. Each line of the log is `ok`, `no` or `unknown`, the engine, and the number that was written; `unknown` is a
-commit whose answer was lost, which may have happened or not.
+`python -m nasmigrate.workflows.demo.writer ENV_FILE LOG NAME [PAUSE]`. It does what a small backend does: it takes the
+engine from DATABASE in its env file (a path, or a Postgres conninfo), keeps one connection, and looks again when a
+write fails. Each line of the log is `ok`, `no` or `unknown`, the engine, the number that was written, and when that
+began and was answered, in seconds of the machine's monotonic clock; `unknown` is a commit whose answer was lost, which
+may have happened or not.
 """
 
 from __future__ import annotations
@@ -102,14 +103,17 @@ def connect(env_file: Path) -> Engine:
     return SqliteEngine(where) if where.startswith("/") else PostgresEngine(where)
 
 
-def run(env_file: Path, log: int, writer: str, *, running: Callable[[], bool] = lambda: True) -> None:
-    """Write until told otherwise, as an application would."""
+def run(
+    env_file: Path, log: int, writer: str, *, pause: float = PAUSE, running: Callable[[], bool] = lambda: True
+) -> None:
+    """Write until told otherwise, as an application would, with `pause` seconds between two writes."""
     engine: Engine | None = None
     seen: int | None = None
     number = 0
     while running():
         number += 1
         outcome, name = "no", engine.name if engine else "none"
+        began = time.monotonic()
         try:
             # A real one is restarted with its new settings; this one looks at them, to have no gap of its own.
             changed = env_file.stat().st_mtime_ns
@@ -118,7 +122,7 @@ def run(env_file: Path, log: int, writer: str, *, running: Callable[[], bool] = 
                     engine.close()
                 engine, seen = None, changed
                 engine = connect(env_file)
-            name = engine.name
+            name, began = engine.name, time.monotonic()
             engine.write(writer, number)
             outcome = "ok"
         except Unknown:
@@ -127,15 +131,16 @@ def run(env_file: Path, log: int, writer: str, *, running: Callable[[], bool] = 
             if engine is not None and engine.name == "postgres":
                 engine.close()
                 engine = None
-        os.write(log, f"{outcome} {name} {number} {time.time():.3f}\n".encode())
-        time.sleep(PAUSE)
+        os.write(log, f"{outcome} {name} {number} {began:.6f} {time.monotonic():.6f}\n".encode())
+        time.sleep(pause)
 
 
 def main() -> None:
     """Write until killed, or until whoever started this is gone."""
     parent = os.getppid()
     log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    run(Path(sys.argv[1]), log, sys.argv[3], running=lambda: os.getppid() == parent)
+    pause = float(sys.argv[4]) if sys.argv[4:] else PAUSE
+    run(Path(sys.argv[1]), log, sys.argv[3], pause=pause, running=lambda: os.getppid() == parent)
 
 
 if __name__ == "__main__":
