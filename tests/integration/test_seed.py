@@ -346,7 +346,8 @@ def test_seeding_within_a_cutover_never_raises(project: Project) -> None:
     project.double.fail("POST", "/accounts", 400)
     context = project.context()
     with running(context, "cutover") as run:
-        gate = seed_within(run, context, Target(conninfo=project.database, display="shop"))
+        target = Target(conninfo=project.database, display="shop")
+        gate = seed_within(run, context, target, again="nasmigrate seed goes on")
     assert gate.status == "inconclusive"
     assert "nasmigrate seed goes on" in gate.detail
     assert project.seed().exit_code == 0

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
-from support.stack import Stack, new_stack
+from support.stack import IMAGES, Stack, new_stack
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _images_by_dot_env() -> None:
+    """The environment wins over .env, where these tests say which images they want."""
+    for name in IMAGES:
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,7 @@ def test_settings_now_lead_to_the_stack(stack: Stack) -> None:
     text = (stack.home / "nasmigrate.toml").read_text()
     assert f"postgresql://postgres@127.0.0.1:{stack.port('postgres')}/marketplace" in text
     assert 'path = "stack/marketplace_data/marketplace.db"' in text
+    assert "seed = true" in text
     assert stack.secret("postgres_password") not in text
 
 

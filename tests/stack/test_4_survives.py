@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from support.stack import SERVICES, Stack, docker
 
-HEALTHY_WITHIN = 420.0
+HEALTHY_WITHIN = 800.0
 
 
 def marketplace(stack: Stack, path: str, body: object = None) -> object:

@@ -21,7 +21,9 @@ IMAGES = {
 }
 PORTS = ("NASMIGRATE_POSTGRES_PORT", "NASMIGRATE_KILLBILL_PORT", "NASMIGRATE_MARKETPLACE_PORT")
 SERVICES = ("postgres", "redis", "killbill", "marketplace_web")
-TIMEOUT = 600.0
+TIMEOUT = 900.0
+UP_TIMEOUT = 800.0
+"""Seconds for a stack to become healthy: Kill Bill's start takes minutes where many share two processors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,9 @@ def new_stack(home: Path, services: Sequence[str] = SERVICES, *, project: str | 
     name = project or f"nasmigrate-test-{uuid.uuid4().hex[:8]}"
     home.mkdir(parents=True, exist_ok=True)
     listed = ", ".join(f'"{service}"' for service in services)
-    (home / "nasmigrate.toml").write_text(f'[stack]\nproject = "{name}"\nservices = [{listed}]\n')
+    (home / "nasmigrate.toml").write_text(
+        f'[stack]\nproject = "{name}"\nservices = [{listed}]\ntimeout = {UP_TIMEOUT}\n'
+    )
     (home / "nasmigrate.toml").chmod(0o600)
     stack = Stack(home=home, project=name)
     stack.set_variables(**IMAGES, **{port: str(free_port()) for port in PORTS})

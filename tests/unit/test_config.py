@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -269,6 +270,7 @@ def test_variables_of_each_type_are_read(tmp_path: Path) -> None:
         "NASMIGRATE_SOURCE_PATH": "x.db",
         "NASMIGRATE": "not ours",
         "NASMIGRATE_SOMETHING": "not ours either",
+        "NASMIGRATE_KILLBILL_IMAGE": "compose's, though there is a section of that name",
     }
     config = load_config(tmp_path, environ=environ).config
     assert config.plan.accept == ("A_B:t.c", "C:d")
@@ -391,3 +393,12 @@ def test_fill_in_writes_only_what_is_not_there(tmp_path: Path) -> None:
 
 def test_a_service_that_there_is_not(tmp_path: Path) -> None:
     assert "services" in problem(tmp_path, "[stack]\nservices = ['mysql']\n").message
+
+
+def test_every_variable_of_compose_may_be_in_the_environment(tmp_path: Path) -> None:
+    """`stack up` lets the environment win over .env; a setting of that name must not be missed."""
+    compose = (Path(__file__).parents[2] / "compose" / "compose.yaml").read_text()
+    names = set(re.findall(r"\$\{(NASMIGRATE_\w+)", compose))
+    assert len(names) > 15
+    assert not names & {variable_name(key) for key in setting_keys()}
+    load_config(tmp_path, environ=dict.fromkeys(names, "1"))

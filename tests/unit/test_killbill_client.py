@@ -9,7 +9,8 @@ from support.killbill_double import PASSWORD, USER, Double, killbill_double
 
 from nasmigrate.core.errors import ConfigError, ExitCode, KillBillError
 from nasmigrate.killbill.account import Account
-from nasmigrate.killbill.client import AUTO_INVOICING_OFF, PAGE, Endpoint, KillBill, Patience
+from nasmigrate.killbill.client import AUTO_INVOICING_OFF, KillBill
+from nasmigrate.killbill.rest import PAGE, Endpoint, Patience
 
 QUICK = Patience(attempts=3, first=0, longest=0)
 

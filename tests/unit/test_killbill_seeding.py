@@ -10,8 +10,9 @@ from support.killbill_double import PASSWORD, USER, Double, killbill_double
 
 from nasmigrate.core.errors import KillBillError
 from nasmigrate.killbill.account import Account
-from nasmigrate.killbill.client import AUTO_INVOICING_OFF, Endpoint, KillBill, Patience
+from nasmigrate.killbill.client import AUTO_INVOICING_OFF, KillBill
 from nasmigrate.killbill.in_flight import do_all
+from nasmigrate.killbill.rest import Endpoint, Patience
 from nasmigrate.killbill.seeding import ROUNDS, Work, close_accounts, seed_accounts
 from nasmigrate.postgres.seeded import SeededRow
 

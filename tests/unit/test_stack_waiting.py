@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from nasmigrate.core.errors import StackError
+from nasmigrate.core.config_cutover import AppSection
+from nasmigrate.core.errors import StackError, ToolMissing
 from nasmigrate.stack.advice import explain
 from nasmigrate.stack.containers import Container, container_of, read_containers, read_log
 from nasmigrate.stack.ownership import conflicts, data_sources
 from nasmigrate.stack.runner import Done, Subprocesses
 from nasmigrate.stack.tools import find_tools
 from nasmigrate.stack.waiting import Clock, Unwatched, wait_until_ready
+from nasmigrate.workflows.cutover.compose import recreate_words
 
 
 def document(service: str = "postgres", **state: Any) -> dict[str, Any]:
@@ -191,6 +193,20 @@ def test_compose_is_found_as_a_plugin_and_as_the_old_program(tmp_path: Path) -> 
     assert (found.compose_version, found.engine_version) == ("2.26.1", "20.10.24")
     old = {**ENGINE, "version --short": Done(code=0, stdout="1.29.2\n", stderr="")}
     assert find_tools(Answers(old), environ).compose == (str(tmp_path / "docker-compose"),)
+
+
+def test_a_cutover_routes_by_the_compose_that_is_there(tmp_path: Path) -> None:
+    """Many a DSM has docker-compose 1.29 alone; that there is none is said before anything is frozen."""
+    environ = tools_folder(tmp_path, "docker", "docker-compose")
+    app = AppSection(route="compose", compose_file="c.yaml", compose_project="p", compose_service="web", env=("A=b",),
+                     env_file="e")  # fmt: skip
+    rest = ("-f", "c.yaml", "-p", "p", "up", "-d", "--no-deps", "--force-recreate", "web")
+    old = {**ENGINE, "version --short": Done(code=0, stdout="1.29.2\n", stderr="")}
+    assert recreate_words(app, environ, Answers(old)) == (str(tmp_path / "docker-compose"), *rest)
+    plugin = {**ENGINE, "compose version --short": Done(code=0, stdout="v2.26.1\n", stderr="")}
+    assert recreate_words(app, environ, Answers(plugin)) == (str(tmp_path / "docker"), "compose", *rest)
+    with pytest.raises(ToolMissing, match="neither `docker compose` nor `docker-compose` works"):
+        recreate_words(app, environ, Answers(ENGINE))
 
 
 def test_log_is_in_one_order_and_without_colours() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nasmigrate.core.context import Context
     from nasmigrate.stack.containers import Container
-    from nasmigrate.workflows.stack import StackUp
+    from nasmigrate.workflows.stack import StackUp, Surroundings
 
 
 @click.group("stack")
@@ -38,7 +38,7 @@ def up_command(app: App) -> int:
     context, around = given(app)
     outcome = stack_up(context, around)
     app.close()
-    filled = _fill_in_settings(app, context)
+    filled = _fill_in_settings(app, context, around)
     if app.json or app.json_events:
         _print({"already_running": outcome.already_running, "services": _facts(outcome.containers)})
         return 0
@@ -143,14 +143,14 @@ for _subcommand in (up_command, down_command, status_command, logs_command, impo
     command.add_command(_subcommand)
 
 
-def _fill_in_settings(app: App, context: Context) -> tuple[str, ...]:
+def _fill_in_settings(app: App, context: Context, around: Surroundings) -> tuple[str, ...]:
     """Point the settings at the stack's source and target where they name none yet; returns the keys written."""
     from nasmigrate.core.config import FILE_NAME
     from nasmigrate.core.config_edit import fill_in
     from nasmigrate.workflows.stack_settings import settings_of_stack
 
     file = app.cwd / app.config if app.config else context.base / FILE_NAME
-    wanted = settings_of_stack(context)
+    wanted = settings_of_stack(context, around.environ)
     return fill_in(file, wanted) if wanted and file.is_file() else ()
 
 

@@ -41,6 +41,8 @@ __all__ = [
 
 FILE_NAME = "nasmigrate.toml"
 PREFIX = "NASMIGRATE_"
+COMPOSE_VARIABLES = frozenset(f"{PREFIX}KILLBILL_{name}" for name in ("IMAGE", "PORT", "MEMORY", "HEAP"))
+"""Variables of compose.yaml that begin like those of a section; they are compose's, not ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,8 @@ def _variables(variables: Mapping[str, str], label: str) -> dict[str, tuple[str,
     for name, value in variables.items():
         if name in known:
             found[name] = (known[name], _from_text(known[name], value, name))
+        elif name in COMPOSE_VARIABLES:
+            continue
         elif any(name.startswith(variable_name(section) + "_") for section in Config.model_fields):
             near = closest(name, known)
             raise ConfigError(

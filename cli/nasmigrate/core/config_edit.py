@@ -60,7 +60,7 @@ def append_accepts(file: Path, accepts: Sequence[str]) -> tuple[str, ...]:
     return added
 
 
-def fill_in(file: Path, values: Mapping[str, str | float | list[str]]) -> tuple[str, ...]:
+def fill_in(file: Path, values: Mapping[str, str | bool | float | list[str]]) -> tuple[str, ...]:
     """Write settings, by dotted key, that the file does not hold; those it holds stay. Returns the keys written.
 
     Raises:

@@ -11,8 +11,9 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.errors import ConfigError, KillBillError, PreflightError
 from nasmigrate.core.rundir import write_atomic
 from nasmigrate.core.target import read_password
-from nasmigrate.killbill.client import Endpoint, KillBill
+from nasmigrate.killbill.client import KillBill
 from nasmigrate.killbill.people import People, read_people
+from nasmigrate.killbill.rest import Endpoint
 
 _SECRET_BYTES = 24
 

@@ -35,4 +35,5 @@ def rehearse_seed(run: Run, conninfo: str, display: str, *, with_stack: bool) ->
     )
     context = replace(run.context, config=config.model_copy(update={"killbill": scratch}))
     with run.phase("seed", f"tenant {scratch.api_key}"):
-        return seed_within(run, context, Target(conninfo=conninfo, display=display))
+        target = Target(conninfo=conninfo, display=display)
+        return seed_within(run, context, target, again="nasmigrate stack status, then rehearse again")

@@ -71,19 +71,20 @@ def seed(context: Context, target: Target) -> Result:
         return result_of(run, target, proof, made=made)
 
 
-def seed_within(run: Run, context: Context, target: Target) -> Gate:
+def seed_within(run: Run, context: Context, target: Target, *, again: str) -> Gate:
     """The same as a part of another command's run: one gate, inconclusive where it did not come to an end.
 
     Args:
         run: of the other command.
         context: settings ([killbill]); a rehearsal names a tenant of its own.
         target: the migrated database.
+        again: what to do when it did not come to an end.
     """
     try:
         proof, _ = _seed(run, context, target)
     except NasmigrateError as error:
         reasons = "; ".join(getattr(error, "checks", ())[:3])
-        detail = f"{error.message}{': ' if reasons else ''}{reasons}; nasmigrate seed goes on"
+        detail = f"{error.message}{': ' if reasons else ''}{reasons}; {again}"
         return Gate(name="seed", status="inconclusive", detail=detail)
     verdict, _ = verdict_of(proof.gates)
     return Gate(

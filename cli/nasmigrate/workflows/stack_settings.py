@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from nasmigrate.core.context import Context
@@ -19,15 +20,19 @@ BUSY_TIMEOUT = 5.0
 """Seconds, as in compose/marketplace_web/settings.js."""
 
 
-def settings_of_stack(context: Context) -> dict[str, str | float | list[str]]:
+def settings_of_stack(context: Context, environ: Mapping[str, str]) -> dict[str, str | bool | float | list[str]]:
     """The settings that lead to this stack, by dotted key, for each part that the present ones leave open.
+
+    Args:
+        context: settings.
+        environ: compose's variables, which win over the stack's .env.
 
     Raises:
         ConfigError: the stack's .env cannot be read.
     """
     config = context.config
     base = Path(config.stack.directory)
-    variables = compose_variables(stack_folder(context), {})
+    variables = compose_variables(stack_folder(context), environ)
     found: dict[str, str | float | list[str]] = {}
     if config.target.dsn is None and "postgres" in config.stack.services:
         port = variables.get("NASMIGRATE_POSTGRES_PORT", DEFAULT_POSTGRES_PORT)
@@ -35,6 +40,8 @@ def settings_of_stack(context: Context) -> dict[str, str | float | list[str]]:
         found["target.password_file"] = str(base / SECRETS / "postgres_password")
     if "killbill" in config.stack.services and "NASMIGRATE_KILLBILL_PORT" in variables:
         found["killbill.url"] = f"http://127.0.0.1:{variables['NASMIGRATE_KILLBILL_PORT']}"
+    if "killbill" in config.stack.services:
+        found["cutover.seed"] = True
     if "marketplace_web" not in config.stack.services:
         return found
     data = variables.get("NASMIGRATE_MARKETPLACE_DATA", DEFAULT_MARKETPLACE_DATA)

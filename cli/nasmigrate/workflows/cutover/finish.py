@@ -39,7 +39,7 @@ def seed_gate(run: Run, routing: Routing) -> Gate:
     """P10: everyone into Kill Bill. What differs there is no fault of the copy, so it is inconclusive at worst."""
     from nasmigrate.workflows.seed import seed_within
 
-    gate = seed_within(run, routing.context, routing.ends.target)
+    gate = seed_within(run, routing.context, routing.ends.target, again="nasmigrate seed goes on")
     return gate if gate.status == "pass" else gate.model_copy(update={"status": "inconclusive"})
 
 

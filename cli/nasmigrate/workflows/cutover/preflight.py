@@ -13,7 +13,15 @@ import psycopg
 
 from nasmigrate.core.config import Config
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import CannotConnect, NasmigrateError, PreflightError, SourceLocked, WrongPhase
+from nasmigrate.core.errors import (
+    CannotConnect,
+    NasmigrateError,
+    PreflightError,
+    SourceLocked,
+    StackError,
+    ToolMissing,
+    WrongPhase,
+)
 from nasmigrate.postgres.catalogue_read import user_objects
 from nasmigrate.postgres.connect import check_server, server_facts
 from nasmigrate.postgres.control import RunRow, has_control, latest_run
@@ -21,6 +29,7 @@ from nasmigrate.postgres.roles import missing_roles
 from nasmigrate.postgres.roles_check import application_problems
 from nasmigrate.sqlite.live import live_process
 from nasmigrate.workflows.authorities import Meaning, Standing
+from nasmigrate.workflows.cutover.compose import recreate_words
 from nasmigrate.workflows.cutover.ends import Ends
 from nasmigrate.workflows.cutover.options import Options
 from nasmigrate.workflows.filesystems import file_system_of, is_remote
@@ -69,6 +78,7 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
                 lambda: _disk(context.base, ends.source),
                 lambda: _durable(connection),
                 lambda: _application(context.config, context.base),
+                lambda: _compose(context.config, options),
             ]
         checks.append(lambda: _roles(connection, ends))
         for check in checks:
@@ -182,6 +192,15 @@ def _application(config: Config, base: Path) -> Iterator[str]:
             yield "ENV_FILE: app.env_file is set, but app.env names no line to set for Postgres"
     if app.route != "manual" and not app.env:
         yield f"ROUTE: route {app.route!r} restarts the application, but app.env_file and app.env say nothing to change"
+
+
+def _compose(config: Config, options: Options) -> Iterator[str]:
+    """Whether the container can be made anew, which is known better before the freeze than after it."""
+    if config.app.route == "compose":
+        try:
+            recreate_words(config.app, options.environ)
+        except (ToolMissing, StackError) as error:
+            yield f"ROUTE: {error.message}" + (f" ({error.hint})" if error.hint else "")
 
 
 def _roles(connection: psycopg.Connection, ends: Ends) -> Iterator[str]:

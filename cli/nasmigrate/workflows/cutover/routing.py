@@ -15,6 +15,7 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.envfile_edit import keep_backup, put_back, set_lines
 from nasmigrate.core.errors import ConfigError, NasmigrateError, ToolFailed
 from nasmigrate.core.result import Gate
+from nasmigrate.workflows.cutover.compose import recreate_words
 from nasmigrate.workflows.cutover.ends import Ends
 from nasmigrate.workflows.cutover.hooks import run_hook
 from nasmigrate.workflows.cutover.journal import Journal
@@ -121,12 +122,7 @@ def _restart(these: Routing) -> None:
         run_hook("stop", app.stop, base, app.command_timeout, runner)
         run_hook("start", app.start, base, app.command_timeout, runner)
     elif app.route == "compose":
-        words = ["docker", "compose"]
-        if app.compose_file:
-            words += ["-f", app.compose_file]
-        if app.compose_project:
-            words += ["-p", app.compose_project]
-        words += ["up", "-d", "--no-deps", "--force-recreate", str(app.compose_service)]
+        words = recreate_words(app, these.options.environ)
         run_hook("compose", shlex.join(words), base, app.command_timeout, runner)
     else:
         these.context.reporter.note("start the application on the engine that serves; waiting for it")
