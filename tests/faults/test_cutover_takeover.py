@@ -13,6 +13,8 @@ import pytest
 from psycopg import sql
 from support.night import LIMIT, Night
 
+from nasmigrate.core.envfile_edit import backup_path, keep_backup, set_lines
+
 
 def until_stopped(pid: int) -> None:
     """Wait until the process has suspended itself."""
@@ -118,6 +120,10 @@ def test_a_source_that_was_replaced_after_the_fence_raises_the_alarm(night: Nigh
 
 def test_postgres_gone_for_good_gives_sqlite_back_on_request_only(night: Night) -> None:
     night.drive("cutover", "P6:committed")
+    # As if it had been opened and the application led there; only Postgres knows.
+    before = night.env_file.read_text()
+    keep_backup(night.env_file)
+    set_lines(night.env_file, {"DATABASE": night.as_application})
     with psycopg.connect(night.dsn, dbname="postgres", autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(night.database)))
     doubt = night.document("resume")
@@ -125,10 +131,44 @@ def test_postgres_gone_for_good_gives_sqlite_back_on_request_only(night: Night) 
     assert night.takers() == set()
     done = night.document("resume", "--postgres-is-gone", "--yes", "--confirm", night.database)
     assert night.takers() == {"SQLite"}, done
+    assert night.env_file.read_text() == before
     night.wait_for_writes()
     with psycopg.connect(night.dsn, dbname="postgres", autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(night.database)))
     assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_resume_leads_the_application_back_wherever_a_rollback_ended(night: Night) -> None:
+    before = night.env_file.read_text()
+    assert night.run("cutover").returncode == 0
+    led, kept = night.env_file.read_text(), backup_path(night.env_file)
+    assert kept.read_text() == before
+    # Killed before routing, and after it with the control row not closed yet.
+    night.drive("rollback", "R4:end")
+    assert night.meaning() == "a rollback has brought everything home"
+    night.env_file.write_text(before)
+    kept.unlink()
+    assert night.document("resume")["code"] == 0
+    assert night.env_file.read_text() == before
+    assert night.meaning() == "SQLite serves"
+    # The control row closed, and the env file as the cutover left it.
+    night.env_file.write_text(led)
+    kept.write_text(before)
+    assert any("not put back" in line for line in night.document("status")["left"])  # type: ignore[attr-defined]
+    refused = night.document("cutover")
+    assert refused["code"] == 11, refused
+    assert "resume" in str(refused["stderr"])
+    assert night.document("resume")["code"] == 0
+    assert night.env_file.read_text() == before
+    assert not kept.exists()
+
+
+def test_a_copy_of_the_env_file_from_an_earlier_night_is_not_restored(night: Night) -> None:
+    before = night.env_file.read_text()
+    backup_path(night.env_file).write_text("PORT=1\nDATABASE=of-last-year.db\n")
+    assert night.run("cutover").returncode == 0
+    assert night.run("rollback").returncode == 0
+    assert night.env_file.read_text() == before
 
 
 def test_another_target_neither_opens_nor_unfences(night: Night) -> None:

@@ -16,7 +16,7 @@ from support.turns import turns
 from nasmigrate.core.config import Config
 from nasmigrate.core.config_cutover import AppSection, CutoverSection
 from nasmigrate.core.envfile import read_env_file
-from nasmigrate.core.envfile_edit import backup_path, keep_backup, put_back, set_lines
+from nasmigrate.core.envfile_edit import backup_path, holds_lines, keep_backup, put_back, set_lines
 from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing
 from nasmigrate.core.phases import CUTOVER, ROLLBACK, phase
 from nasmigrate.sqlite.source_lock import lock_path, source_lock
@@ -39,7 +39,11 @@ def test_an_env_file_keeps_everything_but_what_is_set(tmp_path: Path) -> None:
     file = tmp_path / "app.env"
     file.write_text(ENV)
     keep_backup(file)
-    set_lines(file, {"DATABASE_URL": 'postgresql://app:p$w"d@h/db', "DB_CLIENT": "pg"})
+    values = {"DATABASE_URL": 'postgresql://app:p$w"d@h/db', "DB_CLIENT": "pg"}
+    assert not holds_lines(file, values)
+    set_lines(file, values)
+    assert holds_lines(file, values)
+    assert not holds_lines(file, {**values, "DB_CLIENT": "sqlite"})
     assert read_env_file(file) == {
         "PORT": "3101",
         "DATABASE_URL": 'postgresql://app:p$w"d@h/db',

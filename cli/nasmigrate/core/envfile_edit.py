@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,19 +26,19 @@ def set_lines(path: Path, values: Mapping[str, str]) -> None:
         if "\n" in value or "\r" in value or "\0" in value:
             raise ConfigError(f"{path}: the value for {key} holds a line end", code="NM0523")
     with _mapped(path):
-        text = path.read_bytes().decode("utf-8")
-        left = dict(values)
-        lines = []
-        for line in text.splitlines():
-            match = _KEY.match(line)
-            if match and match[1] in values:
-                # A later line wins, so every one of a key is set.
-                lines.append(f"{match[1]}={_quoted(values[match[1]])}")
-                left.pop(match[1], None)
-            else:
-                lines.append(line)
-        lines += [f"{key}={_quoted(value)}" for key, value in left.items()]
-        _replace(path, ("\n".join(lines) + "\n").encode())
+        lines = path.read_bytes().decode("utf-8").splitlines()
+        _replace(path, ("\n".join(_with_values(lines, values)) + "\n").encode())
+
+
+def holds_lines(path: Path, values: Mapping[str, str]) -> bool:
+    """Whether the file is as `set_lines` leaves it.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    with _mapped(path):
+        lines = path.read_bytes().decode("utf-8").splitlines()
+    return _with_values(lines, values) == lines
 
 
 def backup_path(path: Path) -> Path:
@@ -71,6 +71,30 @@ def put_back(path: Path) -> bool:
         _replace(path, kept.read_bytes())
         kept.unlink()
     return True
+
+
+def forget_backup(path: Path) -> None:
+    """Remove what an earlier cutover kept and nobody put back.
+
+    Raises:
+        ConfigError: it cannot be removed.
+    """
+    with _mapped(path):
+        backup_path(path).unlink(missing_ok=True)
+
+
+def _with_values(lines: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    left = dict(values)
+    changed = []
+    for line in lines:
+        match = _KEY.match(line)
+        if match and match[1] in values:
+            # A later line wins, so every one of a key is set.
+            changed.append(f"{match[1]}={_quoted(values[match[1]])}")
+            left.pop(match[1], None)
+        else:
+            changed.append(line)
+    return changed + [f"{key}={_quoted(value)}" for key, value in left.items()]
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -256,10 +256,10 @@ ROLLBACK: tuple[Phase, ...] = (
     Phase(
         key="R5",
         name="route-back",
-        does="Sets the control row to CLOSED and leads the application back to SQLite. Postgres is kept.",
+        does="Leads the application back to SQLite and sets the control row to CLOSED. Postgres is kept.",
         application="It is restarted, or its operator restarts it; then it writes to SQLite.",
         killable=False,
-        after_crash="SQLite serves. `resume` closes the control row and routes back.",
+        after_crash="SQLite serves. `resume` routes back and closes the control row.",
         steps=(_step(Action.CLOSE, Guard.DRAINING),),
     ),
 )

@@ -24,7 +24,7 @@ from nasmigrate.workflows.cutover.finish import finish_cutover
 from nasmigrate.workflows.cutover.forward import open_forward
 from nasmigrate.workflows.cutover.journal import Journal
 from nasmigrate.workflows.cutover.options import Options
-from nasmigrate.workflows.cutover.routing import Routing, after, route_back
+from nasmigrate.workflows.cutover.routing import Routing, after, led_to_postgres, route_back
 from nasmigrate.workflows.cutover.undo import close_after, reopen, stamp, undo
 from nasmigrate.workflows.outcome import verdict_of
 from nasmigrate.workflows.rollback import rollback_under_way
@@ -67,12 +67,12 @@ def resume(context: Context, source: Path, target: Target, options: ResumeOption
         if meaning is Meaning.NOT_BEGUN:
             raise WrongPhase("there is nothing to resume: no cutover was begun", hint="nasmigrate cutover")
         if meaning is Meaning.SQLITE_SERVES:
-            _tidy(routing, standing, did)
-        elif meaning is Meaning.BETWEEN and options.forward:
+            return _tidy(routing, standing, did)
+        if meaning is Meaning.BETWEEN and options.forward:
             open_forward(run, ends, standing)
             did.append("verified the target against the fenced file, and opened Postgres")
             return _finish(run, routing, did)
-        elif meaning is Meaning.BETWEEN:
+        if meaning is Meaning.BETWEEN:
             _undone(routing, standing, did)
         elif meaning is Meaning.POSTGRES_SERVES:
             with ends.connected() as connection:
@@ -84,13 +84,16 @@ def resume(context: Context, source: Path, target: Target, options: ResumeOption
             did.append("brought the rows home and dropped the fence")
             return result.exit_code
         elif meaning is Meaning.HOME:
+            code = _lead_back(routing, did)
             close_after(ends, "resume")
             did.append("closed the control row")
-            return _code(routing, did)
-        elif meaning is Meaning.IN_DOUBT and options.postgres_is_gone:
-            with live_process(ends.source) as process:
-                process.lift_any(busy=ends.busy)
-            did.append("dropped the fence; what Postgres took since the opening, if it was opened, is given up")
+            return code
+        elif meaning in (Meaning.IN_DOUBT, Meaning.UNKNOWN) and options.postgres_is_gone:
+            if standing.fence is not None:
+                with live_process(ends.source) as process:
+                    process.lift_any(busy=ends.busy)
+                did.append("dropped the fence; what Postgres took since the opening, if it was opened, is given up")
+            return _lead_back(routing, did) if led_to_postgres(routing) else None
         else:
             _cannot(standing)
         return None
@@ -109,8 +112,8 @@ def abort(context: Context, source: Path, target: Target, options: Options) -> S
     def settle(_run: Run, routing: Routing, standing: Standing, did: list[str]) -> int | None:
         meaning = standing.meaning
         if meaning in (Meaning.SQLITE_SERVES, Meaning.NOT_BEGUN):
-            _tidy(routing, standing, did)
-        elif meaning is Meaning.BETWEEN:
+            return _tidy(routing, standing, did)
+        if meaning is Meaning.BETWEEN:
             _undone(routing, standing, did)
         elif meaning is Meaning.COMING_HOME:
             assert standing.fence is not None and standing.identity is not None  # noqa: S101 - so says the meaning
@@ -150,13 +153,16 @@ def _recover(context: Context, source: Path, target: Target, options: Options, c
         return outcome
 
 
-def _tidy(routing: Routing, standing: Standing, did: list[str]) -> None:
-    """SQLite serves: make sure that no suspended run goes on, and switch on what was off for the night."""
+def _tidy(routing: Routing, standing: Standing, did: list[str]) -> int | None:
+    """SQLite serves: no suspended run goes on, what was off for the night is on, the application is led to it."""
     if standing.control is not None:
         with routing.ends.connected() as connection:
             claim(connection, (State.CLOSED,), "resume")
+    if led_to_postgres(routing):
+        return _lead_back(routing, did)
     did.append("nothing had to be undone")
     _switch_on(routing)
+    return None
 
 
 def _undone(routing: Routing, standing: Standing, did: list[str]) -> None:
@@ -180,10 +186,11 @@ def _finish(run: Run, routing: Routing, did: list[str]) -> int:
     return int(verdict_of(gates)[1]) if gates else 0
 
 
-def _code(routing: Routing, did: list[str]) -> int | None:
+def _lead_back(routing: Routing, did: list[str]) -> int | None:
     if routing.options.scratch:
         return None
     gate = route_back(routing)
+    after(routing, "cron_resume", routing.config.app.cron_resume, [])
     did.append(gate.detail)
     return int(verdict_of([gate])[1])
 

@@ -52,7 +52,7 @@ NEXT_STEP = {
     Meaning.BETWEEN: "nasmigrate resume (SQLite serves again), or nasmigrate resume --forward (Postgres serves)",
     Meaning.POSTGRES_SERVES: "nothing now; nasmigrate rollback goes back, nasmigrate finalize ends that possibility",
     Meaning.COMING_HOME: "nasmigrate resume (brings the rows home), or nasmigrate abort (Postgres serves again)",
-    Meaning.HOME: "nasmigrate resume (closes the control row, routes the application back)",
+    Meaning.HOME: "nasmigrate resume (leads the application back, closes the control row)",
     Meaning.FENCE_LOST: "stop whatever writes to the SQLite file, then put the fenced file back in its place",
     Meaning.FOREIGN_FENCE: "name the other target with --target; for a restored clone of it nasmigrate resume --adopt",
     Meaning.IN_DOUBT: "bring Postgres back, then nasmigrate resume; or else nasmigrate resume --postgres-is-gone",
@@ -153,13 +153,16 @@ def _is_ours(pid: int) -> bool:
 
 def _left(context: Context, standing: Standing) -> Iterator[str]:
     app = context.config.app
+    kept = None if app.env_file is None else backup_path(context.base / app.env_file)
+    if standing.meaning is Meaning.SQLITE_SERVES and kept is not None and kept.exists():
+        yield f"{kept} was not put back: nasmigrate resume does it, if the application is led to Postgres still"
     if standing.meaning is Meaning.POSTGRES_SERVES and standing.control is not None:
         if not standing.control.finalized:
             yield "when you are sure (a week is usual): nasmigrate finalize"
         if app.cron_pause:
             yield f"jobs were paused by `{app.cron_pause}`: let them start the new backend only, then enable them"
-        if app.env_file is not None and backup_path(context.base / app.env_file).exists():
-            yield f"{backup_path(context.base / app.env_file)} keeps the settings from before, with their secrets"
+        if kept is not None and kept.exists():
+            yield f"{kept} keeps the settings from before, with their secrets"
     held = sum(_size(run.root) for run in list_runs(context.base))
     if held:
         yield f"{held:,} bytes are held by runs below {context.base / STATE_FOLDER / 'runs'}"

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from nasmigrate.core.config import Config
 from nasmigrate.core.context import Context
-from nasmigrate.core.envfile_edit import keep_backup, put_back, set_lines
-from nasmigrate.core.errors import ConfigError, NasmigrateError, ToolFailed
+from nasmigrate.core.envfile_edit import backup_path, forget_backup, holds_lines, keep_backup, put_back, set_lines
+from nasmigrate.core.errors import ConfigError, NasmigrateError, ToolFailed, WrongPhase
 from nasmigrate.core.result import Gate
 from nasmigrate.workflows.cutover.compose import recreate_words
 from nasmigrate.workflows.cutover.ends import Ends
@@ -39,13 +40,47 @@ class Routing:
         """The settings."""
         return self.context.config
 
+    @property
+    def env_file(self) -> Path | None:
+        """The file that leads the application; None when the settings name none."""
+        app = self.config.app
+        return self.context.base / app.env_file if app.env_file is not None and app.env else None
+
+
+def led_to_postgres(these: Routing) -> bool:
+    """Whether the env file still leads the application to Postgres, as `route` left it."""
+    file = these.env_file
+    if file is None or not backup_path(file).exists():
+        return False
+    try:
+        return holds_lines(file, _values(these))
+    except ConfigError:
+        return True  # what was set is not known any more, what was before is
+
+
+def forget_earlier(these: Routing) -> None:
+    """Forget a copy of the env file that an earlier night left and nobody put back: a rollback restores tonight's.
+
+    Raises:
+        WrongPhase: the application is still led to Postgres.
+        ConfigError: the copy cannot be removed.
+    """
+    file = these.env_file
+    if file is None:
+        return
+    if led_to_postgres(these):
+        raise WrongPhase(
+            f"{file} still leads the application to Postgres, though SQLite serves",
+            hint="nasmigrate resume leads it back; then start again",
+        )
+    forget_backup(file)
+
 
 def route(these: Routing) -> Gate:
     """Lead the application to Postgres and see whether it arrived; failures are in the gate, nothing is undone."""
-    app = these.config.app
+    app, file = these.config.app, these.env_file
     troubles: list[str] = []
-    if app.env_file is not None and app.env:
-        file = these.context.base / app.env_file
+    if file is not None:
 
         def set_up() -> None:
             keep_backup(file)
@@ -60,13 +95,13 @@ def route(these: Routing) -> Gate:
 
 def route_back(these: Routing) -> Gate:
     """Lead the application back to SQLite; failures are in the gate, nothing is undone."""
-    app = these.config.app
+    app, file = these.config.app, these.env_file
     troubles: list[str] = []
-    if app.env_file is not None and app.env:
-        file = these.context.base / app.env_file
+    if file is not None:
 
         def set_back() -> None:
-            if not put_back(file):
+            # Without a copy and without our lines, an earlier attempt has put it back.
+            if not put_back(file) and holds_lines(file, _values(these)):
                 raise ConfigError(
                     f"{file}: no copy from before the cutover is there; set {_keys(these)} back by hand", code="NM0523"
                 )

@@ -36,7 +36,7 @@ from nasmigrate.workflows.cutover.journal import Journal
 from nasmigrate.workflows.cutover.observe import observe, record, settle
 from nasmigrate.workflows.cutover.options import NightPlan, Options, freeze_limit, hold_file, night_plan
 from nasmigrate.workflows.cutover.preflight import Ready, preflight
-from nasmigrate.workflows.cutover.routing import Routing, after, route
+from nasmigrate.workflows.cutover.routing import Routing, after, forget_earlier, route
 from nasmigrate.workflows.cutover.steps import Steps
 from nasmigrate.workflows.cutover.switch import Opened, Switching, switch
 from nasmigrate.workflows.cutover.watchdog import start_watchdog
@@ -94,6 +94,8 @@ def cutover(context: Context, source: Path, target: Target, options: Options) ->
             limit = freeze_limit(context.config, options)
             prepared = _prepare(run, path, ready, options, limit)
         routing = Routing(context=context, ends=ends, options=options, journal=journal)
+        if not options.scratch:
+            forget_earlier(routing)
         with _putting_back(routing, steps):
             with steps("P2"):
                 loaded = bring_up(run, ends, prepared, ready.earlier)

@@ -327,7 +327,13 @@ def _was_closed(ends: Ends, held: Held, options: Options, first: TargetError) ->
 
 
 def _finish(ends: Ends, held: Held, routing: Routing, proof: Proof) -> None:
-    """SQLite serves whatever happens here, so failures are gates and nothing else."""
+    """SQLite serves whatever happens here, so failures are gates and nothing else.
+
+    The control row is closed last: until then `resume` leads the application back.
+    """
+    if not routing.options.scratch:
+        proof.add(route_back(routing))
+        after(routing, "cron_resume", routing.config.app.cron_resume, [])
     try:
         with ends.connected() as connection:
             close_target(connection, held.epoch, "rollback")
@@ -335,6 +341,3 @@ def _finish(ends: Ends, held: Held, routing: Routing, proof: Proof) -> None:
     except NasmigrateError as error:
         detail = f"the control row is not closed yet ({error.message}): nasmigrate resume"
         proof.add(Gate(name="closed", status="inconclusive", detail=detail))
-    if not routing.options.scratch:
-        proof.add(route_back(routing))
-        after(routing, "cron_resume", routing.config.app.cron_resume, [])
