@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import apsw
 import pytest
+from support.plants import CARELESS_CHILD
 
 from nasmigrate.core.errors import FenceLost, SourceLocked
 from nasmigrate.sqlite.fence import FENCE_TABLE, MESSAGE, Fence, drop_fence, make_fence, read_fence
-from nasmigrate.sqlite.live import FreezeExpired, LiveProcess, fence_of, live_process
+from nasmigrate.sqlite.live import FreezeExpired, LiveProcess, LockLost, fence_of, live_process
 
 TARGET = {"system_identifier": "7000", "database_oid": 5}
 FENCE = Fence(run_id="1" * 8, **TARGET, epoch=4, file_mode=0o644, made_at="2026-01-01T00:00:00+00:00")
@@ -85,9 +87,9 @@ def contents(path: Path) -> list[str]:
 
 def fenced(path: Path, fence: Fence = FENCE) -> None:
     """Put the fence up and take the write permissions away."""
-    with live_process(path) as process:
+    with live_process(path) as process, live_process(path) as witness:
         process.freeze(busy=1.0, limit=10.0)
-        process.fence(fence)
+        process.fence(fence, witness=witness)
         process.settle(busy=1.0)
 
 
@@ -118,7 +120,7 @@ def test_a_write_in_a_newcomers_transaction_cannot_be_committed(path: Path) -> N
 def test_a_fresh_process_sees_the_fence_and_every_table_refuses(path: Path) -> None:
     with live_process(path) as newcomer, live_process(path) as process:
         process.freeze(busy=1.0, limit=10.0)
-        assert process.fence(FENCE) > 5
+        assert process.fence(FENCE, witness=newcomer) > 5
         assert newcomer.probe(busy=1.0) == (FENCE, ())
 
 
@@ -175,10 +177,10 @@ def test_a_stamp_makes_a_paused_run_too_old(path: Path) -> None:
 def test_no_second_fence(path: Path) -> None:
     fenced(path)
     path.chmod(0o644)
-    with live_process(path) as process:
+    with live_process(path) as process, live_process(path) as witness:
         assert fence_of(process.freeze(busy=1.0, limit=5.0)) == FENCE
         with pytest.raises(FenceLost):
-            process.fence(FENCE)
+            process.fence(FENCE, witness=witness)
 
 
 def test_the_lock_waits_for_a_writer_and_then_says_so(path: Path, application: sqlite3.Connection) -> None:
@@ -189,14 +191,34 @@ def test_the_lock_waits_for_a_writer_and_then_says_so(path: Path, application: s
 
 
 def test_a_freeze_ends_by_itself(path: Path, application: sqlite3.Connection) -> None:
-    with live_process(path) as process:
+    with live_process(path) as process, live_process(path) as witness:
         process.freeze(busy=1.0, limit=0.3)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             application.execute("DELETE FROM child")
         time.sleep(0.6)
         application.execute("DELETE FROM child")
         with pytest.raises(FreezeExpired):
-            process.fence(FENCE)
+            process.fence(FENCE, witness=witness)
+
+
+def test_a_lock_that_was_lost_is_seen_before_the_commit(
+    path: Path, application: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without that look the fence would be committed over the application's row, which SQLite itself then forgets."""
+    monkeypatch.setenv("CARELESS_WRITE", "INSERT INTO plain VALUES (2, 'b')")
+    with live_process(path) as witness:
+        monkeypatch.setattr(LiveProcess, "program", (sys.executable, str(CARELESS_CHILD)))
+        with live_process(path) as careless:
+            careless.freeze(busy=1.0, limit=30.0)
+            with pytest.raises(LockLost, match="nobody holds it"):
+                careless.fence(FENCE, witness=witness)
+            careless.release()
+        monkeypatch.undo()
+    assert application.execute("SELECT v FROM plain ORDER BY id").fetchall() == [("a",), ("b",)]
+    assert application.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    application.execute("INSERT INTO plain VALUES (3, 'c')")
+    with live_process(path) as reader:
+        assert fence_of(reader.read(busy=1.0)) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -219,8 +241,8 @@ def test_a_reader_can_keep_a_fence_from_being_committed(tmp_path: Path) -> None:
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM t").fetchall()
             process.freeze(busy=1.0, limit=0.3)
-            with pytest.raises(SourceLocked, match="reader"):
-                process.fence(FENCE)
+            with pytest.raises(SourceLocked, match="reader"), live_process(file) as witness:
+                process.fence(FENCE, witness=witness)
             reader.execute("COMMIT")
         application.execute("INSERT INTO t VALUES (2)")
 

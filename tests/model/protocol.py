@@ -111,8 +111,8 @@ class Model:
     removed: frozenset[Guard] = frozenset()
     cutover: tuple[Phase, ...] = CUTOVER
     rollback: tuple[Phase, ...] = ROLLBACK
-    fence_may_be_lost: bool = False
-    """Whether a fence's COMMIT may return without anything having been written (a lock that was lost)."""
+    commits_may_be_lost: bool = False
+    """Whether a COMMIT in the source, of fence or rows, may return with nothing written (a lock that was lost)."""
 
     def programs(self) -> dict[str, tuple[Step, ...]]:
         """What a tool can be doing."""
@@ -232,7 +232,7 @@ class Model:
                     return
                 freed = state._replace(lock=None)
                 yield then(freed._replace(fence=Fence(target, tool.epoch)))
-                if self.fence_may_be_lost:
+                if self.commits_may_be_lost:
                     yield then(freed)
             case Action.CHECK_FENCE:
                 seen = state.fence == Fence(target, tool.epoch)
@@ -279,6 +279,8 @@ class Model:
                     )
             case Action.UNFENCE:
                 yield from self._unfence(state, number, tool, bears(state.fence), then)
+            case Action.CHECK_HOME:
+                yield then(state) if state.fence is None or Guard.ARRIVED not in guards else stopped(state, number)
             case Action.CLOSE:
                 if not (mine and control.state == DRAINING):
                     yield stopped(state, number)
@@ -304,6 +306,8 @@ class Model:
                 behind=put(state.behind, tool.target, False), fresh=put(changed.fresh, tool.target, True)
             )
         yield then(changed)  # type: ignore[operator]
+        if self.commits_may_be_lost:
+            yield then(state._replace(lock=None))  # type: ignore[operator]
 
 
 def moved(steps: tuple[Step, ...], action: Action, *, before: Action) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ POSIX locks belong to the process, so that close drops the lock that the other l
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from nasmigrate.sqlite import live_child
 _APPLICATION = """
 import sqlite3, sys
 with sqlite3.connect(sys.argv[1], timeout=10) as connection:
-    connection.execute("INSERT INTO tags VALUES (1, 'careless')")
+    connection.execute(sys.argv[2])
 """
+WRITE = os.environ.get("CARELESS_WRITE", "INSERT INTO tags VALUES (1, 'careless')")
 
 
 def main() -> None:
@@ -29,7 +31,7 @@ def main() -> None:
         with closing(sqlite3.connect(sys.argv[1])) as other:
             other.execute("SELECT count(*) FROM sqlite_master").fetchall()
         # The lock is gone: an application writes, where it should wait.
-        subprocess.run([sys.executable, "-c", _APPLICATION, sys.argv[1]], timeout=20, check=True)
+        subprocess.run([sys.executable, "-c", _APPLICATION, sys.argv[1], WRITE], timeout=20, check=True)
         return tables
 
     live_child.make_fence = careless

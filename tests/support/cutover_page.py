@@ -35,6 +35,11 @@ CANNOT = """
   so the preflight refuses a role that can write without it.
 - **A target that is restored from a backup of before the opening**: its control row says `CLOSED` again. The fence
   stands for another cluster then, so nothing is unfenced without `resume --adopt`.
+- **A lock that is lost during SQLite's own COMMIT**: POSIX locks belong to a process and vanish when anything in it
+  closes the file. Therefore the file is frozen by a process that does nothing else, another one looks right before the
+  COMMIT whether the lock is there still (a lost one does not come back; if it is lost, nothing is committed and the
+  application's writes stay), and a fresh one looks afterwards whether the commit is there. What is left is the COMMIT
+  itself, in which that process runs SQLite and nothing else: a lock lost there could let a write be overwritten unseen.
 - **Clocks**: no decision depends on the time of day; limits are measured on a monotonic clock.
 - **Power cuts on a server with `fsync = off`**: the preflight refuses it.
 - **A network file system** whose locks do not hold: refused by name, and by trying a lock from a second process.

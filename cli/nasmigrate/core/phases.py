@@ -40,6 +40,8 @@ class Action(StrEnum):
     """Control row to DRAINING, and the revoke, in one transaction; the lock on the tables ends with it."""
     UNFENCE = "unfence"
     """Commit the SQLite transaction that drops the fence."""
+    CHECK_HOME = "check-home"
+    """A fresh process sees that the fence is gone."""
     CLOSE = "close"
     """Control row from DRAINING to CLOSED, epoch + 1."""
 
@@ -59,6 +61,7 @@ class Guard(StrEnum):
     STAMPED = "the fence carries the epoch that opens"
     LOCKED = "Postgres' tables are locked before they are read for the last time"
     HOME = "Postgres is closed, and its rows are read, before the fence is dropped"
+    ARRIVED = "a fresh process must see that the fence is gone before Postgres is marked as closed"
     DRAINING = "Postgres stays marked as draining until the fence is dropped"
 
 
@@ -154,8 +157,8 @@ CUTOVER: tuple[Phase, ...] = (
     Phase(
         key="P6",
         name="fence",
-        does="Commits triggers that refuse every write to the source, and the fence row; a fresh process must see them"
-        " and be refused a write.",
+        does="Sees through another process that the lock still holds, then commits triggers that refuse every write to"
+        " the source, and the fence row; a fresh process must see them and be refused a write.",
         application="From the commit on every write to SQLite fails, until the application is routed. Reads go on.",
         killable=False,
         after_crash=_UNDONE,
@@ -246,12 +249,13 @@ ROLLBACK: tuple[Phase, ...] = (
     Phase(
         key="R4",
         name="unfence",
-        does="The SQLite transaction drops the fence and commits: rows and fence in one.",
+        does="The SQLite transaction drops the fence and commits: rows and fence in one; a fresh process must see that"
+        " it is gone.",
         application="From the commit on SQLite takes writes again.",
         killable=False,
         commit_point=True,
         after_crash="Before the commit: as after close. After it: SQLite serves.",
-        steps=(_step(Action.UNFENCE, Guard.OWN, Guard.OLDER),),
+        steps=(_step(Action.UNFENCE, Guard.OWN, Guard.OLDER), _step(Action.CHECK_HOME, Guard.ARRIVED)),
     ),
     Phase(
         key="R5",

@@ -26,18 +26,31 @@ class FreezeExpired(SourceLocked):
     code = "NM0720"
 
 
+class LockLost(SourceLocked):
+    """The write lock was no longer there before the commit: another process may have written what is not carried over.
+
+    POSIX locks belong to a process: whatever closes the file in it drops them (https://sqlite.org/howtocorrupt.html).
+    """
+
+    code = "NM0723"
+
+
 class LiveProcess:
     """A process that serves one live file. Its end, or ours, ends every lock it holds."""
+
+    program: tuple[str, ...] = (sys.executable, "-m", "nasmigrate.sqlite.live_child")
+    """The words it is started with, ahead of the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nasmigrate.sqlite.live_child", str(path)],
+            [*self.program, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             close_fds=True,
         )
         self._pending = b""
+        self._wal = False
 
     @property
     def pid(self) -> int:
@@ -54,16 +67,41 @@ class LiveProcess:
         Raises:
             SourceLocked: others kept the lock for `busy` seconds.
         """
-        return self._ask("freeze", busy=busy, limit=limit)
+        seen = self._ask("freeze", busy=busy, limit=limit)
+        self._wal = seen["journal_mode"] == "wal"
+        return seen
 
-    def fence(self, fence: Fence) -> int:
+    def fence(self, fence: Fence, *, witness: LiveProcess) -> int:
         """Commit the fence, which ends the lock; how many tables it covers.
 
+        Args:
+            fence: the fence.
+            witness: another process for the same file, which has not opened it: it sees whether the lock is there
+                still. A lock that was lost cannot come back, so between the freeze and that look nobody else wrote.
+
         Raises:
-            FreezeExpired: the lock is gone, or a reader kept the commit from going through until the deadline.
+            LockLost: it is not; nothing was committed.
+            FreezeExpired: the time is up, or a reader kept the commit from going through until the deadline.
             FenceLost: another fence is there.
         """
-        return int(self._ask("fence", fence=fence.as_fields())["tables"])
+        tables = int(self._ask("fence", fence=fence.as_fields())["tables"])
+        witness.require_lock(self.pid, wal=self._wal)
+        self._ask("commit")
+        return tables
+
+    def require_lock(self, process: int, *, wal: bool) -> None:
+        """See that `process` holds the write lock; this one must not have opened the file.
+
+        Raises:
+            LockLost: it does not.
+        """
+        holder = self._ask("holder", wal=wal)["process"]
+        if holder != process:
+            now = "nobody holds it" if holder is None else f"process {holder} holds it"
+            raise LockLost(
+                f"{self.path}: the write lock was lost ({now}), so others may have written; nothing was committed",
+                hint="locks do not hold on this file: end whatever else opens it inside this machine, then start again",
+            )
 
     def release(self) -> None:
         """Give the lock back; nothing was written."""
@@ -169,7 +207,7 @@ class LiveProcess:
         if kind == "deadline":
             return FreezeExpired(f"{self.path}: {message}", hint="the source is as it was")
         if kind == "busy":
-            kept = "a lock is held by another process" if do != "fence" else message
+            kept = "a lock is held by another process" if do != "commit" else message
             return SourceLocked(
                 f"{self.path}: cannot {do}: {kept}", hint="end long transactions and readers, or raise the limits"
             )

@@ -31,6 +31,7 @@ from nasmigrate.sqlite.fence import (
     stamp_fence,
     tables_that_take_writes,
 )
+from nasmigrate.sqlite.locks import holder_of_write_lock
 from nasmigrate.sqlite.schema_text import digest_of_schema, schema_text
 
 _COMMIT_PAUSE: Final = 0.005
@@ -61,6 +62,8 @@ class LiveFile:
             "read": self._read,
             "freeze": self._freeze,
             "fence": self._fence,
+            "commit": self._commit_fence,
+            "holder": self._holder,
             "release": self._release,
             "settle": self._settle,
             "probe": self._probe,
@@ -97,13 +100,22 @@ class LiveFile:
         return {"journal_mode": journal_mode, **self._seen(connection), **self._facts()}
 
     def _fence(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Write the fence into the open transaction; `commit` ends it, once a witness has seen that the lock held."""
         connection = self._frozen()
         if read_fence(connection) is not None:
             raise Refused("fence", "another fence is there already")
-        tables = make_fence(connection, Fence(**request["fence"]))
-        self._commit(connection)
+        return {"tables": make_fence(connection, Fence(**request["fence"]))}
+
+    def _commit_fence(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._commit(self._frozen())
         self.deadline = None
-        return {"tables": tables}
+        return {}
+
+    def _holder(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Which process holds the write lock. It opens and closes the file, so it is for a process without locks."""
+        if self._connection is not None:
+            raise Refused("sqlite", "a process with a connection cannot look for locks without losing its own")
+        return {"process": holder_of_write_lock(self._path, wal=bool(request["wal"]))}
 
     def _release(self, request: dict[str, Any]) -> dict[str, Any]:
         self.expire()

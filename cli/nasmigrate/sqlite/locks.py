@@ -17,6 +17,8 @@ _PENDING: Final = 0x40000000
 _RESERVED: Final = _PENDING + 1
 _SHARED: Final = _PENDING + 2
 _SHARED_SIZE: Final = 510
+_WAL_WRITE: Final = 120
+"""Of a -shm file, which begins with 120 bytes of index header in two copies and checkpoint state (walformat.html)."""
 _FLOCK: Final = "@hhqqi"
 """struct flock of Linux: type, whence, start, length, process."""
 
@@ -50,12 +52,42 @@ def lock_of_others(path: Path) -> Lock | None:
             (_RESERVED, 1, fcntl.F_RDLCK, "RESERVED"),
             (_SHARED, _SHARED_SIZE, fcntl.F_WRLCK, "SHARED"),
         ):
-            answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, asked, os.SEEK_SET, start, length, 0))
-            found, _, _, _, process = struct.unpack(_FLOCK, answer)
-            if found != fcntl.F_UNLCK:
+            process = _holder(descriptor, asked, start, length)
+            if process is not None:
                 return Lock(kind=kind, process=process)  # type: ignore[arg-type]
     except OSError:  # a file system without locks
         return None
     finally:
         os.close(descriptor)
     return None
+
+
+def holder_of_write_lock(path: Path, *, wal: bool) -> int | None:
+    """The process that holds SQLite's write lock on `path`; None = nobody has, or the system does not say.
+
+    Args:
+        path: the database file.
+        wal: whether its journal mode is WAL, where the lock is on the -shm file.
+    """
+    file, byte = (path.with_name(f"{path.name}-shm"), _WAL_WRITE) if wal else (path, _RESERVED)
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _holder(descriptor, fcntl.F_RDLCK, byte, 1)
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int, asked: int, start: int, length: int) -> int | None:
+    """Whose lock stands in the way of one of kind `asked` on these bytes; None = nobody's.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, asked, os.SEEK_SET, start, length, 0))
+    found, _, _, _, process = struct.unpack(_FLOCK, answer)
+    return None if found == fcntl.F_UNLCK else int(process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from nasmigrate.core.errors import FenceLost
 from nasmigrate.postgres.control_row import TargetIdentity
 from nasmigrate.sqlite.apply import prepare
 from nasmigrate.sqlite.fence import Fence, drop_fence, read_fence
+from nasmigrate.sqlite.live import LiveProcess, LockLost, fence_of
 from nasmigrate.sqlite.open import mapped_errors
 
 _PAUSE = 0.01
@@ -23,10 +25,34 @@ _PAUSE = 0.01
 class HomeTransaction:
     """An open transaction in which the fence is dropped already. Nothing of it is seen before `commit`."""
 
-    def __init__(self, path: Path, connection: apsw.Connection, fence: Fence) -> None:
+    def __init__(self, path: Path, connection: apsw.Connection, fence: Fence, *, wal: bool) -> None:
         self.path = path
         self.connection = connection
         self.fence = fence
+        self._wal = wal
+
+    def require_lock(self, witness: LiveProcess) -> None:
+        """See through a process that has not opened the file that this one's write lock is there still.
+
+        Raises:
+            LockLost: it is not: another tool may have written.
+        """
+        witness.require_lock(os.getpid(), wal=self._wal)
+
+    def require_home(self, witness: LiveProcess, *, busy: float) -> None:
+        """See through another process that the commit is there for everybody: the fence is gone.
+
+        Raises:
+            LockLost: it is there still, so the rows are not home.
+        """
+        seen = fence_of(witness.read(busy=busy))
+        # Whoever closes the file last moves the log into it, and the witness may not write.
+        witness.release()
+        if seen is not None:
+            raise LockLost(
+                f"{self.path}: a fresh process still sees the fence, though the rows that came home were committed",
+                hint="nasmigrate resume brings them home again; end whatever else opens this file in this machine",
+            )
 
     def commit(
         self,
@@ -79,7 +105,7 @@ def home_transaction(path: Path, identity: TargetIdentity, epoch: int, *, busy: 
             connection.execute("BEGIN IMMEDIATE").fetchall()
             fence = _own(path, read_fence(connection), identity, epoch)
             drop_fence(connection)
-        yield HomeTransaction(path, connection, fence)
+        yield HomeTransaction(path, connection, fence, wal=journal_mode == "wal")
         committed = not connection.in_transaction
     finally:
         connection.close(True)

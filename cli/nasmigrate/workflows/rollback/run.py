@@ -32,6 +32,7 @@ from nasmigrate.postgres.digests import table_name
 from nasmigrate.postgres.role_switch import end_sessions
 from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.inspect import inspect
+from nasmigrate.sqlite.live import live_process
 from nasmigrate.sqlite.open import check_file, mapped_errors
 from nasmigrate.sqlite.source_lock import source_lock
 from nasmigrate.workflows.bring_home import BroughtHome, Homecoming, Ledger, ValuesOutsideCodec, bring_home
@@ -107,6 +108,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             recorded, plan, ledger = recorded_run(target, ends)
             drift = _shape(target, plan, recorded.catalogue or {}, options)
             target.commit()
+            witness = stack.enter_context(live_process(ends.source))
             home = stack.enter_context(home_transaction(ends.source, identity, held.epoch, busy=ends.busy))
             with mapped_errors(ends.source):
                 schema = inspect(home.connection)
@@ -124,6 +126,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             touched.update(last.counts)
             full_text = settle_home(target, home.connection, these, sorted(touched))
             files = leave_behind(target, plan, drift, run.directory.root / LEFT_BEHIND) if drift.lines else ()
+            home.require_lock(witness)
         stack.enter_context(hold_interrupts())
         with steps("R3"):
             watchdog.fencing()
@@ -134,6 +137,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             home.commit(patience=config.lock_wait, clock=common.clock, sleep=common.sleep)
             unlocked = common.clock()
             steps.committed("R4")
+            home.require_home(witness, busy=ends.busy)
             watchdog.decided()
     with steps("R5"):
         _finish(ends, held, routing, proof)
