@@ -17,12 +17,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import psycopg
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from data_samples import shapes  # noqa: E402
+from support.home_changes import home_changes, spread_keys  # noqa: E402
 from support.pipeline import Pipeline  # noqa: E402
 from support.postgres import fresh_database  # noqa: E402
 from support.two_sides import TwoSides, no_guard, two_sides  # noqa: E402
@@ -32,7 +31,7 @@ from nasmigrate.postgres.connect import connected  # noqa: E402
 from nasmigrate.postgres.embedded import embedded_server  # noqa: E402
 from nasmigrate.sqlite.open import SourceFile  # noqa: E402
 from nasmigrate.sqlite.snapshot import take_pages  # noqa: E402
-from nasmigrate.workflows.bring_home import bring_home, settle  # noqa: E402
+from nasmigrate.workflows.bring_home import BroughtHome, bring_home, settle  # noqa: E402
 from nasmigrate.workflows.catch_up import Pass, catch_up  # noqa: E402
 
 CHUNK_ROWS = 8192
@@ -43,7 +42,7 @@ def main() -> int:
     """Measure both directions and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="catch-up passes of either kind; 0 for the way home only")
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="passes-") as folder,
@@ -53,9 +52,12 @@ def main() -> int:
         work = Path(folder)
         live = work / "live.db"
         shapes.bench_table(live, rows=arguments.rows)
+        with closing(sqlite3.connect(live)) as connection:
+            connection.executescript(spread_keys("big"))
         sides = two_sides(Pipeline(conninfo=dsn, base=work), live, chunk_rows=CHUNK_ROWS)
         print(f"{arguments.rows} rows, {live.stat().st_size / 1e6:.0f} MB, {len(sides.ledger['big'])} chunks")
-        forward(sides, work, arguments.rows, arguments.rounds)
+        if arguments.rounds:
+            forward(sides, work, arguments.rows, arguments.rounds)
         backward(sides, arguments.rows)
     return 0
 
@@ -70,7 +72,7 @@ def forward(sides: TwoSides, work: Path, rows: int, rounds: int) -> None:
             totals = []
             for number in range(rounds):
                 with closing(sqlite3.connect(sides.live)) as connection, connection:
-                    connection.execute(f"UPDATE big SET n = n + 1 WHERE id % {rows // CHANGED} = {number}")
+                    connection.execute(f"UPDATE big SET n = n + 1 WHERE id / 2 % {rows // CHANGED} = {number}")
                 began = time.perf_counter()
                 snapshot = take_pages(sides.live, work / f"{by_pages}-{number}.db")
                 copied = time.perf_counter()
@@ -95,30 +97,22 @@ def forward(sides: TwoSides, work: Path, rows: int, rounds: int) -> None:
 
 
 def backward(sides: TwoSides, rows: int) -> None:
-    """A tenth of the rows changed in Postgres (40 % inserted, 40 % updated, 20 % deleted) come home."""
-    tenth = rows // 10
-    with psycopg.connect(sides.pipeline.conninfo) as target:
-        target.execute(f"UPDATE big SET n = n + 1, s = s || '!' WHERE id % 25 = 1 AND id <= {rows}")
-        target.execute(f"DELETE FROM big WHERE id % 50 = 2 AND id <= {rows}")
-        target.execute(
-            "INSERT INTO big OVERRIDING SYSTEM VALUE SELECT (jsonb_populate_record(big, jsonb_build_object('id',"
-            f" id + {rows}))).* FROM big WHERE id % 25 = 3 AND id <= {rows}"
-        )
+    """A tenth of the rows changed in Postgres come home, then 3,000 more in passes as a rollback makes them."""
+    home_changes(sides.pipeline.conninfo, "big", "n = n + 1, s = s || '!'", every=25, number=0)
     these = sides.homecoming(sides.schema())
     with connected(sides.pipeline.conninfo) as target, closing(sides.writer()) as live:
-        ledger = sides.ledger
-        for name in ("first pass", "last pass, 100 more rows"):
-            began = time.perf_counter()
-            done = bring_home(target, live, these, ledger)
+        done: BroughtHome | None = None
+        for number, name in enumerate(("everything", "by row versions", "by row versions")):
+            began, used = time.perf_counter(), time.process_time()
+            done = bring_home(target, live, these, done.ledger if done else sides.ledger, done.seen if done else None)
             target.rollback()
             spent = done.seconds
             print(
-                f"way home, {name}: {done.changed_rows} rows (of {tenth}), {time.perf_counter() - began:.2f} s = "
-                f"compare {spent.compare:.2f} + apply {spent.apply:.2f} + verify {spent.verify:.2f}"
+                f"way home, {name}: {done.changed_rows} rows, {time.perf_counter() - began:.2f} s = compare"
+                f" {spent.compare:.2f} + apply {spent.apply:.2f} + verify {spent.verify:.2f};"
+                f" {time.process_time() - used:.2f} s of this process"
             )
-            ledger = done.ledger
-            with psycopg.connect(sides.pipeline.conninfo) as other:
-                other.execute(f"UPDATE big SET n = n + 1 WHERE id % {rows // 100} = 7")
+            home_changes(sides.pipeline.conninfo, "big", "n = n + 1", every=rows // 1200, number=number)
         began = time.perf_counter()
         settle(target, live, these, ["big"])
         live.execute("COMMIT")

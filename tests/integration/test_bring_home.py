@@ -16,11 +16,13 @@ from support.two_sides import TwoSides, two_sides
 from nasmigrate.core.errors import StateError, TransferError
 from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import EmbeddedServer
+from nasmigrate.postgres.row_versions import see_moment
 from nasmigrate.schema.changes import Counts
 from nasmigrate.schema.home import HomeChanges, Update
 from nasmigrate.schema.ledger import is_pending
 from nasmigrate.sqlite.apply import apply_home, prepare
 from nasmigrate.sqlite.write_back import RowRefused
+from nasmigrate.verify.from_versions import FromVersions, NotTold
 from nasmigrate.workflows.bring_home import ValuesOutsideCodec, bring_home
 
 SOURCE = """
@@ -168,7 +170,8 @@ def test_rows_that_were_not_touched_keep_their_bytes_and_their_place(pipeline: P
     assert sides.stored("audit") == {}
 
 
-def test_passes_add_up_in_one_transaction(pipeline: Pipeline, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_versions", [True, False])
+def test_passes_add_up_in_one_transaction(pipeline: Pipeline, tmp_path: Path, *, by_versions: bool) -> None:
     sides = make(pipeline, tmp_path)
     these = sides.homecoming(sides.schema())
     with connected(pipeline.conninfo) as connection, closing(sides.writer()) as live:
@@ -176,13 +179,41 @@ def test_passes_add_up_in_one_transaction(pipeline: Pipeline, tmp_path: Path) ->
         first = bring_home(connection, live, these, sides.ledger)
         connection.rollback()
         sides.postgres(CHANGES["updated in every table"])
-        second = bring_home(connection, live, these, first.ledger)
+        second = bring_home(connection, live, these, first.ledger, first.seen if by_versions else None)
         connection.rollback()
         sides.postgres(CHANGES["deleted here and there"])
-        third = bring_home(connection, live, these, second.ledger)
+        third = bring_home(connection, live, these, second.ledger, second.seen if by_versions else None)
         assert bring_home(connection, live, these, third.ledger).changed_rows == 0
         live.execute("COMMIT")
     sides.assert_home()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE t RENAME TO before; ALTER TABLE twin RENAME TO t",
+        "ALTER TABLE t RENAME a TO c; ALTER TABLE t RENAME b TO a; ALTER TABLE t RENAME c TO b",
+        "ALTER TABLE t DROP a, ADD a text DEFAULT 'fast'",
+        "ALTER TABLE t ALTER a TYPE word USING a::word",
+        "CREATE TABLE child () INHERITS (t)",
+    ],
+)
+def test_what_row_versions_do_not_tell_is_compared(pipeline: Pipeline, tmp_path: Path, change: str) -> None:
+    rows = "INSERT INTO t VALUES (1, 'a1', 'b1'), (2, 'a2', 'b2')"
+    sides = make(pipeline, tmp_path, f"CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT); {rows}")
+    sides.postgres(
+        "CREATE TABLE twin (LIKE t INCLUDING ALL); INSERT INTO twin SELECT id, b, a FROM t;"
+        "CREATE TYPE word AS ENUM ('a1', 'a2')"
+    )
+    with connected(pipeline.conninfo) as target, closing(sides.writer()) as live:
+        first = bring_home(target, live, sides.homecoming(sides.schema()), sides.ledger)
+        target.rollback()
+        sides.postgres(change)
+        now = see_moment(target, sides.plan)
+        with pytest.raises(NotTold):
+            FromVersions(target, live, sides.plan, sides.schema(), since=first.seen, now=now).table(
+                "t", first.ledger["t"]
+            )
 
 
 def test_rows_come_home_past_chunks_whose_digests_nobody_made(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -47,11 +47,45 @@ CANNOT = """
   again. Killed, both give the lock back at once.
 """
 
+HOME = """
+## How rows come home, and why none is missed
+
+**Before the lock** (R0) the first pass compares all of Postgres with what it held at the opening: rows are counted in
+every chunk of every table, and where the count is the same the digests of all columns are made. Chunks that differ are
+compared with the file row by row, what differs is written, and each row that was written is read back from the file
+and compared. This takes as long as Postgres needs to read itself.
+
+**After it, and under the lock** (R2), a pass does not read what cannot have changed. Postgres never changes a row in
+place: an UPDATE makes a new row version, and `xmin` names the transaction that made it. A pass notes, before it reads,
+the oldest transaction that had not ended (`pg_snapshot_xmin`). Then, at the next pass:
+
+1. A row whose version is older than that was there at the pass before, with the same values: whatever transaction
+   made it had ended by then. Transactions that were under way, savepoints and prepared transactions included, have
+   higher numbers, and so have all that came later.
+2. Every other row, a *fresh* one, is read and compared with the file's row of its key. So every row that Postgres holds
+   is accounted for.
+3. What the file still has beyond these was deleted. How many rows that is follows from counting both sides
+   (`deleted = rows of the file + inserted - rows of Postgres`), and in each chunk where it is not 0 the keys of both
+   sides are compared, which must find exactly that many.
+
+Under the lock are compared: the number of rows of every table, every fresh row, and all keys of the chunks that lost
+rows; every row that is written is read back, and the file is counted again. Before it was compared: everything else.
+SQLite's own count of changes says that no row was moved but the planned ones.
+
+Row versions are believed only between two passes of one rollback on one running server, so never across a restart, a
+restored dump or another server. The numbers are compared within a window of 2^30 transactions, in which 32 bits cannot
+be mistaken; a frozen row keeps its number. And the table must be the same heap with the same attributes, all of
+built-in types, as at the pass before: another table under its name, columns that changed their names, another access
+method are seen. In every other case, in tables without a key that orders, with rows set aside, or of which more than a
+fourth is fresh, the pass compares the whole table as the first one does.
+"""
+
 
 def cutover_page() -> str:
     """The page as Markdown."""
     parts = [INTRODUCTION, "\n## The phases of a cutover\n", _table(CUTOVER)]
     parts += ["\n## The phases of a rollback\n", _table(ROLLBACK)]
+    parts += [HOME]
     parts += ["\n## What happens at each failure\n", _failures((*CUTOVER, *ROLLBACK))]
     parts += ["\n## Where things stand, and what to do\n", _standings()]
     parts += ["\n## The guards\n", _guards(), CANNOT]

@@ -231,7 +231,7 @@ ROLLBACK: tuple[Phase, ...] = (
     Phase(
         key="R2",
         name="last-rows",
-        does="Brings the last changed rows.",
+        does="Brings the rows that were written since the last pass.",
         application="As in lock.",
         after_crash="Postgres serves. Start `rollback` again.",
         steps=(_step(Action.BRING),),

@@ -215,8 +215,27 @@ def bucket_rows(
             yield row[0]
 
 
-def count_rows(connection: psycopg.Connection, table: PlanTable) -> int:
-    """`count(*)`, the target's own count."""
-    row = connection.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(table_name(table))).fetchone()
+def count_rows(connection: psycopg.Connection, table: PlanTable, where: sql.Composed | None = None) -> int:
+    """`count(*)`, the target's own count; of the rows for which a condition over the columns holds."""
+    statement = sql.SQL("SELECT count(*) FROM ONLY {}").format(table_name(table))
+    if where is not None:
+        statement += sql.SQL(" WHERE ") + where
+    row = connection.execute(statement).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always has a row
     return int(row[0])
+
+
+def all_keys(
+    connection: psycopg.Connection, table: PlanTable, codecs: Sequence[Codec], where: sql.Composed | None
+) -> bytes:
+    """Key bytes of the rows for which a condition over the columns holds, concatenated in any order.
+
+    One value of the server holds them all, so there may be a few million.
+    """
+    condition = sql.SQL(" WHERE ") + where if where is not None else sql.SQL("")
+    statement = sql.SQL("SELECT coalesce(string_agg({}, ''::bytea), '') FROM ONLY {} s{}").format(
+        key_bytes(table, codecs), table_name(table), condition
+    )
+    row = connection.execute(statement, binary=True).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always has a row
+    return bytes(row[0])

@@ -123,11 +123,12 @@ def add_originals(connection: psycopg.Connection, originals: Iterable[OriginalRo
 
 
 def read_originals(
-    connection: psycopg.Connection, table: str, chunk: int | None = None
+    connection: psycopg.Connection, table: str, chunk: int | None = None, keys: Sequence[bytes] | None = None
 ) -> list[tuple[bytes, int, str, str, bytes]]:
-    """Originals of a table, or of one of its chunks: (key, ordinal, column, storage class, value)."""
+    """Originals of a table, of one of its chunks, or of rows by key bytes: (key, ordinal, column, class, value)."""
     return connection.execute(
         "SELECT key, ordinal, column_name, storage_class, value FROM nasmigrate.originals"
-        " WHERE table_name = %s AND (%s::int IS NULL OR chunk = %s) ORDER BY key, ordinal, column_name",
-        (table, chunk, chunk),
+        " WHERE table_name = %(table)s AND (%(chunk)s::int IS NULL OR chunk = %(chunk)s)"
+        " AND (%(keys)s::bytea[] IS NULL OR key = ANY(%(keys)s)) ORDER BY key, ordinal, column_name",
+        {"table": table, "chunk": chunk, "keys": None if keys is None else list(keys)},
     ).fetchall()

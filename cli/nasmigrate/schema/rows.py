@@ -76,6 +76,26 @@ def key_of_fields(table: PlanTable, codecs: Sequence[Codec], fields: Sequence[by
     return b"".join(parts)
 
 
+def split_keys(table: PlanTable, codecs: Sequence[Codec], keys: bytes) -> list[bytes]:
+    """Key bytes of rows, concatenated, taken apart again."""
+    widths = [codecs[index].width for index in table.key_indices]
+    fixed = [width for width in widths if width is not None]
+    if len(fixed) == len(widths):
+        return [keys[start : start + sum(fixed)] for start in range(0, len(keys), sum(fixed))]
+    found = []
+    start = position = 0
+    while start < len(keys):
+        for width in widths:
+            if width is None:
+                (length,) = struct.unpack_from(">i", keys, position)
+                position += 4 + length
+            else:
+                position += width
+        found.append(keys[start:position])
+        start = position
+    return found
+
+
 def key_of_bytes(table: PlanTable, codecs: Sequence[Codec], key: bytes) -> Key:
     """The key that key bytes stand for; of a table with a range key, whose codecs are exact."""
     values: list[SqliteValue] = []

@@ -42,7 +42,14 @@ class RowidRanges:
     word: str
 
 
-Bounds = KeyRange | RowidRanges
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The rows that have one of these keys, none of which is text with invalid bytes."""
+
+    keys: Sequence[Row]
+
+
+Bounds = KeyRange | RowidRanges | Keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +71,22 @@ class Selection:
     expressions: tuple[str, ...] = ()
     condition: str = ""
 
-    def sql(self, bounds: Bounds) -> tuple[str, list[SqliteValue]]:
-        """The statement and its bindings. Rows of rowid ranges come in the order of the ranges."""
+    def rows(self, connection: apsw.Connection, bounds: Bounds) -> Iterator[Row]:
+        """The rows as SQLite gives them: (bytes, class) of a raw text. Those of keys or ranges come in their order."""
+        if isinstance(bounds, Keys):
+            located = " AND ".join(f"{quote_ident(column)} = ?" for column in self.key)
+            condition = f"{located} AND {self.condition}" if self.condition else located
+            return connection.executemany(f"{self._select()} WHERE {condition}", bounds.keys)
+        sql, bindings = self._sql(bounds)
+        return connection.execute(sql, bindings)
+
+    def count(self, connection: apsw.Connection, bounds: KeyRange) -> int:
+        """How many rows there are in a part of the key space."""
+        sql, bindings = self._sql(bounds)
+        row = connection.execute(f"SELECT count(*) FROM ({sql})", bindings).fetchone()  # noqa: S608 - as above
+        return int(row[0]) if row else 0
+
+    def _sql(self, bounds: KeyRange | RowidRanges) -> tuple[str, list[SqliteValue]]:
         sql = self._select()
         if isinstance(bounds, RowidRanges):
             return self._of_ranges(sql, bounds)
@@ -131,8 +152,7 @@ def read(
             0 = unknown: every row is measured before the next one is read.
         batch_rows: rows of a batch at most.
     """
-    sql, bindings = selection.sql(bounds or KeyRange())
-    cursor = connection.execute(sql, bindings)
+    cursor = selection.rows(connection, bounds or KeyRange())
     unpack = _Unpacker(selection) if selection.raw_text else None
     small_rows = 0 < max_row_bytes <= BATCH_BYTES // batch_rows
     while True:

@@ -255,6 +255,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
         rates={
             "freeze_seconds": round(opened.frozen_seconds, 3),
             "freeze_predicted_seconds": round(loaded.predicted, 3),
+            "freeze_copy_seconds": round(opened.copy_seconds, 3),
             "freeze_digest_seconds": round(opened.drained.seconds.digest, 3),
             "freeze_apply_seconds": round(opened.drained.seconds.compare + opened.drained.seconds.apply, 3),
             "freeze_verify_seconds": round(opened.drained.seconds.verify, 3),

@@ -63,8 +63,8 @@ class Opened:
 
     `frozen_copy` is the file as it was then.
 
-    `frozen_seconds` are from the lock to the fence's commit, `fence_seconds` the part of them that the fence took,
-    `open_seconds` from there to the opening.
+    `frozen_seconds` are from the lock to the fence's commit, `copy_seconds` the part of them in which the pages were
+    copied, `fence_seconds` that of the fence; `open_seconds` are from there to the opening.
     """
 
     fence: Fence
@@ -72,6 +72,7 @@ class Opened:
     frozen_copy: Path
     before: psycopg.Connection
     frozen_seconds: float
+    copy_seconds: float
     fence_seconds: float
     open_seconds: float
 
@@ -103,7 +104,9 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
         tried = False
         try:
             with steps("P5"):
+                began = these.clock()
                 frozen_copy = _pages(these)
+                copied = these.clock()
                 drained = catch_up(
                     writer,
                     these.these,
@@ -147,6 +150,7 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
         frozen_copy=frozen_copy,
         before=before,
         frozen_seconds=thawed - frozen,
+        copy_seconds=copied - began,
         fence_seconds=thawed - fenced,
         open_seconds=opened - thawed,
     )

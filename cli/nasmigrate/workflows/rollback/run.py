@@ -30,7 +30,9 @@ from nasmigrate.postgres.connect import mapped_errors as mapped_errors_of_postgr
 from nasmigrate.postgres.control_row import Held, State, TargetIdentity, close_target, drain, read_control
 from nasmigrate.postgres.digests import table_name
 from nasmigrate.postgres.role_switch import end_sessions
+from nasmigrate.postgres.row_versions import Moment
 from nasmigrate.schema.plan import Plan
+from nasmigrate.sqlite.full_text import FullText
 from nasmigrate.sqlite.inspect import inspect
 from nasmigrate.sqlite.live import live_process
 from nasmigrate.sqlite.open import check_file, mapped_errors
@@ -114,17 +116,18 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
                 schema = inspect(home.connection)
             these = homecoming(run, plan, schema)
             touched: set[str] = set()
-            ledger, predicted = _passes(run, target, home, these, ledger, touched, config.max_lock)
+            done, predicted = _passes(run, target, home, these, ledger, touched, config.max_lock)
             if not common.scratch:
                 app = context.config.app
                 run_hook("maintenance_on", app.maintenance_on, context.base, app.command_timeout, common.runner)
         locked = common.clock()
         with steps("R1"):
             _lock(target, plan, held, config.lock_wait, config.max_lock)
+            granted = common.clock()
         with steps("R2"):
-            last = bring_home(target, home.connection, these, ledger)
+            last, full_text = _pass(target, home, these, done.ledger, done.seen)
             touched.update(last.counts)
-            full_text = settle_home(target, home.connection, these, sorted(touched))
+            brought = common.clock()
             files = leave_behind(target, plan, drift, run.directory.root / LEFT_BEHIND) if drift.lines else ()
             home.require_lock(witness)
         stack.enter_context(hold_interrupts())
@@ -132,6 +135,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             watchdog.fencing()
             _close(ends, target, held, common)
             way.closed = True
+            closed = common.clock()
             steps.committed("R3")
         with steps("R4"):
             home.commit(patience=config.lock_wait, clock=common.clock, sleep=common.sleep)
@@ -175,6 +179,13 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
         rates={
             "lock_seconds": round(unlocked - locked, 3),
             "lock_predicted_seconds": round(predicted, 3),
+            "lock_wait_seconds": round(granted - locked, 3),
+            "lock_compare_seconds": round(last.seconds.compare, 3),
+            "lock_apply_seconds": round(last.seconds.apply, 3),
+            "lock_verify_seconds": round(last.seconds.verify, 3),
+            "lock_settle_seconds": round(brought - granted - last.seconds.total, 3),
+            "lock_close_seconds": round(closed - brought, 3),
+            "lock_commit_seconds": round(unlocked - closed, 3),
         },
         next_step={
             "pass": "SQLite serves; Postgres is kept. nasmigrate cutover goes there again",
@@ -248,30 +259,41 @@ def _passes(
     ledger: Ledger,
     touched: set[str],
     limit: float,
-) -> tuple[Ledger, float]:
+) -> tuple[BroughtHome, float]:
     """Bring rows while Postgres serves, until the rest is predicted to take less than `limit` seconds under lock.
+
+    The first pass compares everything, and takes as long as that does. Those after it take what the last one will.
 
     Raises:
         RolledBack: it stays longer than that.
     """
     predicted = float("inf")
-    for number in range(1, run.context.config.cutover.passes + 1):
+    done: BroughtHome | None = None
+    for number in range(1, max(2, run.context.config.cutover.passes) + 1):
         began = time.perf_counter()
         target.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        done: BroughtHome = bring_home(target, home.connection, these, ledger)
+        first = done is None
+        done, _ = _pass(target, home, these, done.ledger if done else ledger, done.seen if done else None)
         target.commit()
         target.isolation_level = None
-        ledger, predicted = done.ledger, time.perf_counter() - began
+        predicted = time.perf_counter() - began
         touched.update(done.counts)
-        run.context.reporter.note(
-            f"pass {number}: {done.changed_rows:,} rows came home; the rest is predicted to take {predicted:.2f} s"
-        )
-        if predicted <= limit:
-            return ledger, predicted
+        told = "" if first else f"; the rest is predicted to take {predicted:.2f} s"
+        run.context.reporter.note(f"pass {number}: {done.changed_rows:,} rows came home{told}")
+        if not first and predicted <= limit:
+            return done, predicted
     raise RolledBack(
         f"writes to Postgres would wait {predicted:.1f} s, more than the {limit:g} s allowed; Postgres serves on",
         hint="raise cutover.max_lock in nasmigrate.toml, or stop the application first",
     )
+
+
+def _pass(
+    target: psycopg.Connection, home: HomeTransaction, these: Homecoming, ledger: Ledger, since: Moment | None
+) -> tuple[BroughtHome, FullText]:
+    """Rows, sequences and full-text indexes: afterwards the file is as Postgres was, and only a commit is missing."""
+    done = bring_home(target, home.connection, these, ledger, since)
+    return done, settle_home(target, home.connection, these, sorted(done.counts))
 
 
 def _lock(target: psycopg.Connection, plan: Plan, held: Held, wait: float, limit: float) -> None:
