@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import threading
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import jsonschema
 import psycopg
 from support.night import LIMIT, Night
 from support.processes import nasmigrate
 
 from nasmigrate.core.phases import CUTOVER, ROLLBACK
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 
 
 def journal(night: Night) -> list[dict[str, str]]:
@@ -60,6 +65,9 @@ def test_a_dry_run_prints_the_phases_and_does_nothing(night: Night) -> None:
         phase.key for phase in CUTOVER if phase.key != "P10"
     ]
     assert "commit point" in done.stdout
+    shown = json.loads(night.run("cutover", "--dry-run", "--json").stdout)
+    jsonschema.validate(shown, json.loads((SCHEMAS / "cutover-dry-run.schema.json").read_text()))
+    assert [step["phase"] for step in shown["steps"]] == [phase.key for phase in CUTOVER if phase.key != "P10"]
     assert night.meaning() == "no cutover was begun"
 
 
@@ -159,6 +167,49 @@ def test_hooks_fail_before_the_freeze_and_are_told_after_the_opening(night: Nigh
     assert done.returncode == 4, done.stderr
     assert "after_route" in done.stdout
     assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_what_serves_now_is_dumped_at_once(night: Night) -> None:
+    settings = night.folder / "nasmigrate.toml"
+    settings.write_text(settings.read_text().replace("dump = false", "dump = true"))
+    done = night.document("cutover")
+    assert done["code"] == 0, done
+    (gate,) = [gate for gate in done["gates"] if gate["name"] == "dump"]  # type: ignore[attr-defined]
+    assert gate["status"] == "pass", gate
+    (dump,) = night.folder.glob(".nasmigrate/runs/2*/target.dump")
+    assert dump.stat().st_mode & 0o777 == 0o600
+    assert dump.read_bytes().startswith(b"PGDMP")
+
+
+def test_an_application_that_does_not_answer_at_home_is_told(night: Night) -> None:
+    """It is waited for on both ways; whatever it answers, SQLite serves once the rows are home."""
+    answers = {"status": 200}
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(answers["status"])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Health)
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        night.write_settings(app=f'health_url = "http://127.0.0.1:{server.server_port}/health"')
+        assert night.run("cutover").returncode == 0
+        answers["status"] = 503
+        back = night.document("rollback")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert back["code"] == 4, back
+    (gate,) = [gate for gate in back["gates"] if gate["name"] == "route"]  # type: ignore[attr-defined]
+    assert gate["status"] == "inconclusive"
+    for said in ("503", "SQLite serves", "log"):
+        assert said in gate["detail"], gate
+    assert night.document("status")["meaning"] == "SQLite serves"
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
 
 
 def test_a_freeze_that_cannot_fit_is_not_begun(night: Night) -> None:

@@ -189,6 +189,76 @@ def test_another_target_neither_opens_nor_unfences(night: Night) -> None:
     assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
 
 
+@pytest.mark.parametrize(
+    ("command", "point", "serves"),
+    [
+        ("cutover", "P6:committed", "SQLite"),
+        ("cutover", "P7:committed", "Postgres"),
+        ("rollback", "R3:committed", "SQLite"),
+    ],
+)
+def test_a_restored_database_is_adopted_and_then_settled(command: str, point: str, serves: str, night: Night) -> None:
+    """The database is lost and comes back from a copy: the fence stands for the lost one until it is told otherwise."""
+    if command == "rollback":
+        assert night.run("cutover").returncode == 0
+        night.wait_for_writes()
+    night.drive(command, point)
+    restored(night, night.database + "_lost")
+    assert night.document("status")["writer"] == "neither"
+    refused = night.run("resume")
+    assert refused.returncode == 11, refused.stderr
+    assert "--adopt" in refused.stderr
+    assert night.run("resume", "--adopt").returncode == 2  # nobody agreed
+    done = night.document("resume", "--adopt", "--yes", "--confirm", night.database)
+    assert done["code"] in (0, 4), done
+    assert "the fence stands for this database now" in done["did"]  # type: ignore[operator]
+    assert night.assert_one_serves_and_nothing_is_lost() == serves
+    again = night.document("resume", "--adopt", "--yes", "--confirm", night.database)
+    assert again["code"] in (0, 4), again
+    if serves == "Postgres":
+        assert night.run("rollback").returncode == 0
+        assert night.takers() == {"SQLite"}
+
+
+def test_only_the_database_that_was_restored_is_adopted(night: Night) -> None:
+    """Not an empty one, and not a copy beside the one that may serve."""
+    night.drive("cutover", "P7:committed")
+    night.stop_writers()
+    empty, twin = night.database + "_empty", night.database + "_twin"
+    names = {"empty": sql.Identifier(empty), "twin": sql.Identifier(twin), "one": sql.Identifier(night.database)}
+    with psycopg.connect(night.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {empty} TEMPLATE template0").format(**names))
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (night.database,)
+        )
+        connection.execute(sql.SQL("CREATE DATABASE {twin} TEMPLATE {one}").format(**names))
+    try:
+        for other, said in ((empty, "does not hold the run"), (twin, "is still there")):
+            target = ("--target", f"{night.dsn} dbname={other}")
+            done = night.run("resume", "--adopt", "--yes", "--confirm", other, *target)
+            assert done.returncode == 11, (other, done.stdout, done.stderr)
+            assert said in done.stderr, done.stderr
+    finally:
+        with psycopg.connect(night.dsn, dbname="postgres", autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {empty} WITH (FORCE)").format(**names))
+            connection.execute(sql.SQL("DROP DATABASE {twin} WITH (FORCE)").format(**names))
+    assert night.document("resume")["code"] in (0, 4)
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def restored(night: Night, lost: str) -> None:
+    """The night's database goes, and a copy of it takes its name: the same rows and rights under another oid."""
+    night.stop_writers()
+    names = {"one": sql.Identifier(night.database), "lost": sql.Identifier(lost)}
+    with psycopg.connect(night.dsn, dbname="postgres", autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (night.database,)
+        )
+        connection.execute(sql.SQL("ALTER DATABASE {one} RENAME TO {lost}").format(**names))
+        connection.execute(sql.SQL("CREATE DATABASE {one} TEMPLATE {lost}").format(**names))
+        connection.execute(sql.SQL("DROP DATABASE {lost} WITH (FORCE)").format(**names))
+
+
 def test_two_at_once_are_refused(night: Night) -> None:
     process = night.drive("cutover", "P3:begin", signal.SIGSTOP, wait=False)
     try:

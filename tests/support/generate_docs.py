@@ -20,6 +20,7 @@ from nasmigrate.backup.manifest import Manifest
 from nasmigrate.commands._group import SUBCOMMANDS, cli
 from nasmigrate.core import errors
 from nasmigrate.core.config import Config, config_schema
+from nasmigrate.core.documents import Demo, PlannedCutover
 from nasmigrate.core.result import Result
 from nasmigrate.core.status import Status
 from nasmigrate.schema.plan import Plan
@@ -149,6 +150,8 @@ def pages() -> dict[str, str]:
         ("plan", Plan.model_json_schema()),
         ("lint-app", AppLint.model_json_schema()),
         ("status", Status.model_json_schema()),
+        ("cutover-dry-run", PlannedCutover.model_json_schema()),
+        ("demo", Demo.model_json_schema()),
         ("backup", Manifest.model_json_schema()),
         ("last-backup", LastBackup.model_json_schema()),
     ):

@@ -80,6 +80,24 @@ password_file_option = click.option(
     metavar="FILE",
     help="File (0600) that holds the target's password alone.",
 )
+
+
+def both_ends(function: Decorated) -> Decorated:
+    """Add SOURCE, --target and --password-file: what a command about a cutover is told where to look."""
+    target = click.option("--target", metavar="DSN", help="The target [target.dsn].")
+    return source_argument(target(password_file_option(function)))
+
+
+def confirmation(needs: str = "--confirm") -> Callable[[Decorated], Decorated]:
+    """Add --yes and --confirm, for `_night.confirm`; `needs` is what --yes is nothing without."""
+
+    def decorate(function: Decorated) -> Decorated:
+        name = click.option("--confirm", metavar="NAME", help="The name of the database, repeated.")
+        return click.option("--yes", is_flag=True, help=f"Ask nothing; needs {needs}.")(name(function))
+
+    return decorate
+
+
 engine_option = click.option(
     "--engine",
     type=click.Choice(["native", "pgloader"]),

@@ -7,13 +7,11 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import both_ends, subcommand
 
 
 @subcommand("abort")
-@source_argument
-@click.option("--target", metavar="DSN", help="The target [target.dsn].")
-@password_file_option
+@both_ends
 @click.pass_obj
 def command(app: App, source: str | None, target: str | None, password_file: Path | None) -> int:
     """Put back a cutover or rollback that is undecided.

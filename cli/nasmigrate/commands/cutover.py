@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import confirmation, password_file_option, source_argument, subcommand
 
 if TYPE_CHECKING:
     from nasmigrate.workflows.cutover.options import NightPlan
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print what would be done, in order, and do nothing.")
 @click.option("--app-stopped", is_flag=True, help="The application does not run: the freeze has no limit.")
 @click.option("--max-freeze", type=click.FloatRange(min=0.05), metavar="SECONDS", help="Most seconds of the freeze.")
-@click.option("--yes", is_flag=True, help="Ask nothing; needs --confirm.")
-@click.option("--confirm", metavar="NAME", help="The name of the database, repeated.")
+@confirmation()
 @click.pass_obj
 def command(
     app: App,
@@ -71,29 +70,29 @@ def command(
 
 
 def _show_plan(app: App, night: NightPlan) -> int:
-    from nasmigrate.commands._run import print_json
+    from nasmigrate.commands._run import echo_json
+    from nasmigrate.core.documents import PlannedCutover, PlannedPhase
     from nasmigrate.core.redaction import printable, redact
 
     app.close()
     if app.json or app.json_events:
-        print_json(
-            {
-                "source": night.source,
-                "target": night.target,
-                "role": night.role,
-                "max_freeze_seconds": night.limit,
-                "steps": [
-                    {
-                        "phase": step.phase.key,
-                        "name": step.phase.name,
-                        "does": step.phase.does,
-                        "application": step.phase.application,
-                        "details": [redact(detail) for detail in step.details],
-                    }
-                    for step in night.steps
-                ],
-            }
+        document = PlannedCutover(
+            source=night.source,
+            target=night.target,
+            role=night.role,
+            max_freeze_seconds=night.limit,
+            steps=tuple(
+                PlannedPhase(
+                    phase=step.phase.key,
+                    name=step.phase.name,
+                    does=step.phase.does,
+                    application=step.phase.application,
+                    details=tuple(redact(detail) for detail in step.details),
+                )
+                for step in night.steps
+            ),
         )
+        echo_json(document, indent=2)
         return 0
     click.echo(printable(f"{night.source} -> {night.target}, role {night.role}"))
     for step in night.steps:

@@ -19,7 +19,8 @@ def command(app: App) -> int:
     import tempfile
     from pathlib import Path
 
-    from nasmigrate.commands._run import print_json
+    from nasmigrate.commands._run import echo_json
+    from nasmigrate.core.documents import Acknowledged, Demo
     from nasmigrate.core.errors import ExitCode
     from nasmigrate.workflows.demo.run import demo
 
@@ -35,19 +36,18 @@ def command(app: App) -> int:
         outcome = demo(Path(folder), say=say)
     verdict = outcome.verdict
     if quiet:
-        print_json(
-            {
-                "acknowledged": {"sqlite": outcome.on_sqlite, "postgres": outcome.on_postgres},
-                "refused": verdict.refused,
-                "unknown": verdict.unknown,
-                "faults": list(verdict.faults),
-                "longest_pause_seconds": round(outcome.longest_pause, 3),
-                "freeze_seconds": outcome.freeze,
-                "lock_seconds": outcome.lock,
-                "seconds": round(outcome.seconds, 1),
-                "passed": outcome.passed,
-            }
+        document = Demo(
+            acknowledged=Acknowledged(sqlite=outcome.on_sqlite, postgres=outcome.on_postgres),
+            refused=verdict.refused,
+            unknown=verdict.unknown,
+            faults=verdict.faults,
+            longest_pause_seconds=round(outcome.longest_pause, 3),
+            freeze_seconds=outcome.freeze,
+            lock_seconds=outcome.lock,
+            seconds=round(outcome.seconds, 1),
+            passed=outcome.passed,
         )
+        echo_json(document, indent=2)
     else:
         say(
             f"acknowledged {verdict.acknowledged} writes ({outcome.on_sqlite} by SQLite, {outcome.on_postgres} by"

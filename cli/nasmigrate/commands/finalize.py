@@ -7,15 +7,12 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import both_ends, confirmation, subcommand
 
 
 @subcommand("finalize")
-@source_argument
-@click.option("--target", metavar="DSN", help="The target [target.dsn].")
-@password_file_option
-@click.option("--yes", is_flag=True, help="Ask nothing; needs --confirm and --no-way-back.")
-@click.option("--confirm", metavar="NAME", help="The name of the database, repeated.")
+@both_ends
+@confirmation("--confirm and --no-way-back")
 @click.option("--no-way-back", is_flag=True, help="The second answer: no rollback will be possible.")
 @click.pass_obj
 def command(

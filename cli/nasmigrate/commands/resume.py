@@ -7,18 +7,15 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import both_ends, confirmation, subcommand
 
 
 @subcommand("resume")
-@source_argument
-@click.option("--target", metavar="DSN", help="The target [target.dsn].")
-@password_file_option
+@both_ends
 @click.option("--forward", is_flag=True, help="Between fence and opening: open Postgres instead of undoing.")
 @click.option("--postgres-is-gone", is_flag=True, help="Give up what Postgres took, and let SQLite serve.")
 @click.option("--adopt", is_flag=True, help="This target is a restored clone of the one the fence stands for.")
-@click.option("--yes", is_flag=True, help="Ask nothing; needs --confirm.")
-@click.option("--confirm", metavar="NAME", help="The name of the database, repeated.")
+@confirmation()
 @click.pass_obj
 def command(
     app: App,

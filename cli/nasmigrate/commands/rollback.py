@@ -7,17 +7,14 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import both_ends, confirmation, subcommand
 
 
 @subcommand("rollback")
-@source_argument
-@click.option("--target", metavar="DSN", help="The target [target.dsn].")
-@password_file_option
+@both_ends
 @click.option("--dry-run", is_flag=True, help="Say how many rows would come home and which values cannot.")
 @click.option("--leave-behind", is_flag=True, help="Write tables and columns that came later to files.")
-@click.option("--yes", is_flag=True, help="Ask nothing; needs --confirm.")
-@click.option("--confirm", metavar="NAME", help="The name of the database, repeated.")
+@confirmation()
 @click.pass_obj
 def command(
     app: App,

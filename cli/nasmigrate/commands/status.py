@@ -8,15 +8,13 @@ from pathlib import Path
 import click
 
 from nasmigrate.commands._app import App
-from nasmigrate.commands._options import password_file_option, source_argument, subcommand
+from nasmigrate.commands._options import both_ends, subcommand
 
 _INTERVAL = 2.0
 
 
 @subcommand("status")
-@source_argument
-@click.option("--target", metavar="DSN", help="The target [target.dsn].")
-@password_file_option
+@both_ends
 @click.option("--watch", is_flag=True, help="Say it again whenever it changes, until Ctrl-C.")
 @click.pass_obj
 def command(app: App, source: str | None, target: str | None, password_file: Path | None, watch: bool) -> int:

@@ -34,14 +34,21 @@ class AppSection(Section):
     compose_file: str | None = Field(default=None, min_length=1, description="Compose file; for route `compose`.")
     compose_project: str | None = Field(default=None, min_length=1, description="Compose's name of that stack.")
     compose_service: str | None = Field(default=None, min_length=1, description="Its service there.")
-    health_url: str | None = Field(default=None, pattern=r"^https?://", description="Answers 2xx when it serves.")
+    health_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Answers 2xx when it serves; asked after a cutover and a rollback.",
+    )
     maintenance_on: str | None = _command("Command that shows the maintenance page, before the freeze.")
     maintenance_off: str | None = _command("Command that takes it away again.")
     cron_pause: str | None = _command("Command that keeps jobs from restarting the application.")
     cron_resume: str | None = _command("Command that lets them run again.")
     command_timeout: float = Field(default=60.0, gt=0, le=3600, description="Seconds for each of these commands.")
     arrival_timeout: float = Field(
-        default=60.0, gt=0, le=86400, description="Seconds to wait for its role in pg_stat_activity."
+        default=60.0,
+        gt=0,
+        le=86400,
+        description="Seconds to wait for its role in pg_stat_activity and for its health.",
     )
 
     @model_validator(mode="after")

@@ -88,6 +88,14 @@ def target_identity(connection: psycopg.Connection) -> TargetIdentity:
     return TargetIdentity(system_identifier=row[0], database_oid=row[1])
 
 
+def database_called(connection: psycopg.Connection, oid: int) -> str | None:
+    """The name of the database of this cluster with that oid, None where there is none that can be connected to."""
+    row = connection.execute(
+        "SELECT datname FROM pg_database WHERE oid = %s::oid AND datallowconn AND datname <> current_database()", (oid,)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def read_control(connection: psycopg.Connection, *, for_update: bool = False) -> ControlRow | None:
     """The row, or None where no cutover was ever begun.
 

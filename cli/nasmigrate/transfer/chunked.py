@@ -7,6 +7,7 @@ table's key space, or a table that has none.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Nowhere:
         """Let them go."""
 
 
-class ChunkWriter:
+class ChunkWriter(ABC):
     """Takes tasks through one source and one target connection; a subclass says where the rows go.
 
     `undoes_transaction` says that a refused chunk takes those before it in its transaction with it.
@@ -111,13 +112,13 @@ class ChunkWriter:
             seconds=time.perf_counter() - started,
         )
 
+    @abstractmethod
     def writing(self, table: PlanTable, number: int, stretch: Stretch) -> AbstractContextManager[Sink]:
         """Where the rows of one chunk go.
 
         Raises:
             CopyFailed: Postgres refused the chunk.
         """
-        raise NotImplementedError
 
     def batches(self, table: PlanTable, codecs: list[Codec], bounds: KeyRange) -> Iterator[EncodedBatch]:
         """A part of a table, read and encoded."""

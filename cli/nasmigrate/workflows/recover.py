@@ -14,7 +14,7 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.errors import FenceLost, OpeningInDoubt, WrongPhase
 from nasmigrate.core.status import Status
 from nasmigrate.core.target import Target
-from nasmigrate.postgres.control_row import State, claim
+from nasmigrate.postgres.control_row import State, claim, database_called
 from nasmigrate.sqlite.live import live_process
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.sqlite.source_lock import source_lock
@@ -199,13 +199,22 @@ def _adopted(ends: Ends, standing: Standing, did: list[str]) -> Standing:
     """Make the fence stand for this target, which holds the same run as the one it stood for.
 
     Raises:
-        FenceLost: it does not hold the run of the fence.
+        FenceLost: it does not hold the run of the fence, or the one it stood for is still there beside it.
     """
     fence, control, identity = standing.fence, standing.control, standing.identity
     if fence is None or control is None or identity is None or fence.run_id != control.run_id:
         raise FenceLost(
             f"{ends.target.display} does not hold the run that the fence stands for; it cannot be adopted",
             hint="nasmigrate status names both",
+        )
+    with ends.connected() as connection:
+        twin = database_called(connection, fence.database_oid)
+        connection.rollback()
+    if twin is not None and fence.system_identifier == identity.system_identifier:
+        raise FenceLost(
+            f"the database that the fence stands for is still there: {twin}, beside {ends.target.display}; both could"
+            " take writes",
+            hint=f"name {twin} with --target; or drop it, if {ends.target.display} is to take its place",
         )
     with ends.connected() as connection:
         row = claim(connection, (State.CLOSED, State.OPEN, State.DRAINING), "resume")

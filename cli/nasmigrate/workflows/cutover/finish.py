@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nasmigrate.core.errors import NasmigrateError
 from nasmigrate.core.result import Gate
-from nasmigrate.postgres.connect import server_facts
 from nasmigrate.postgres.control import latest_run
 from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.schema.plan import Plan
@@ -13,6 +12,7 @@ from nasmigrate.workflows.cutover.dump import dump_target
 from nasmigrate.workflows.cutover.observe import settle
 from nasmigrate.workflows.cutover.routing import Routing, route
 from nasmigrate.workflows.run import Run
+from nasmigrate.workflows.server_tools import server_tools
 
 
 def finish_cutover(run: Run, routing: Routing) -> tuple[Gate, ...]:
@@ -24,10 +24,8 @@ def finish_cutover(run: Run, routing: Routing) -> tuple[Gate, ...]:
     try:
         gates.append(_still_equal(run, routing))
         if routing.config.cutover.dump:
-            with routing.ends.connected() as connection:
-                version = server_facts(connection).version
-                connection.commit()
-            gates.append(dump_target(routing.ends, run.directory.root, version, routing.options.runner))
+            tools_for = server_tools(run.context, routing.ends.target, routing.options.environ)
+            gates.append(dump_target(routing.ends, run.directory.root, tools_for))
     except NasmigrateError as error:
         gates.append(Gate(name="digests", status="inconclusive", detail=error.message))
     if routing.config.cutover.seed:

@@ -110,6 +110,8 @@ def route_back(these: Routing) -> Gate:
     _try(these, troubles, lambda: _restart(these))
     after(these, "maintenance_off", app.maintenance_off, troubles)
     after(these, "after_rollback", these.config.cutover.after_rollback, troubles)
+    if app.health_url:
+        _try(these, troubles, lambda: _healthy_at_home(these, str(app.health_url)))
     if troubles:
         return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=0)
     if app.route == "manual":
@@ -188,6 +190,24 @@ def _arrived(these: Routing, troubles: list[str]) -> Gate:
     if troubles:
         return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=sessions)
     return Gate(name="route", status="pass", detail=f"{sessions} sessions of role {role} on Postgres", checked=sessions)
+
+
+def _healthy_at_home(these: Routing, url: str) -> None:
+    """Wait until the application that was led back answers.
+
+    Raises:
+        ToolFailed: it does not.
+    """
+    limit, options = these.config.app.arrival_timeout, these.options
+    these.context.reporter.note(f"waiting for {url}")
+    try:
+        ask_health(url, until=options.clock() + limit, clock=options.clock, sleep=options.sleep)
+    except ToolFailed as error:
+        raise ToolFailed(
+            f"{error.message}, {limit:g} s after the application was led back. SQLite serves and takes its writes: look"
+            " at the application's log and start it by hand; nothing is left to be undone",
+            hint=error.hint,
+        ) from error
 
 
 def ask_health(

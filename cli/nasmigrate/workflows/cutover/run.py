@@ -45,6 +45,7 @@ from nasmigrate.workflows.prepare import Prepared, make
 from nasmigrate.workflows.proof import Proof, decisions_gate, prove
 from nasmigrate.workflows.resume import prepared_again
 from nasmigrate.workflows.run import Run, running
+from nasmigrate.workflows.server_tools import server_tools
 from nasmigrate.workflows.source import take_source
 
 _HOLD_POLL = 0.5
@@ -239,7 +240,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
         observe(run, ends, prepared.plan, opened.before, proof)
         record(run, ends, loaded, opened)
         if routing.config.cutover.dump and not options.scratch:
-            proof.add(dump_target(ends, run.directory.root, loaded.server.version, options.runner))
+            proof.add(dump_target(ends, run.directory.root, server_tools(run.context, ends.target, options.environ)))
     seeded = True
     if routing.config.cutover.seed and not options.scratch:
         with steps("P10"):
