@@ -36,7 +36,7 @@ from nasmigrate.schema.codecs import (
 )
 from nasmigrate.schema.codecs.numbers import numeric_send, numeric_text
 from nasmigrate.schema.codecs.temporal import codec_of_shape, shape_of
-from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble, assemble_rows, parse
+from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble, assemble_rows, parse, parse_rows
 from nasmigrate.verify.decode_many import column_decoder
 
 Column = list[SqliteValue]
@@ -270,6 +270,7 @@ def test_a_stream_in_any_cut_gives_the_fields_back(batch: list[tuple[Codec, Colu
     encoded = [codec.encode(values) for codec, values in batch]
     rows = assemble(encoded)
     assert b"".join(assemble_rows(encoded)) == rows
+    assert parse_rows(rows) == fields_of(batch)
     stream = HEADER + rows + TRAILER
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     blocks = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -283,6 +284,9 @@ def test_a_stream_that_ends_early_is_an_error(batch: list[tuple[Codec, Column]],
     end = data.draw(st.integers(0, len(stream) - 1))
     with pytest.raises(ValueError, match="ended early"):
         list(parse([stream[:end]]))
+    first = assemble_rows([codec.encode(values) for codec, values in batch])[0]
+    with pytest.raises(ValueError, match="ended early"):
+        parse_rows(first[: data.draw(st.integers(1, len(first) - 1))])
 
 
 @given(batches())

@@ -103,10 +103,11 @@ def see_moment(connection: psycopg.Connection, plan: Plan) -> Moment:
 
 def is_fresh(since: Moment) -> sql.Composed:
     """The condition that a row of the table, called `s`, can have been written since a moment that tells of it."""
-    horizon = sql.SQL("{}::xid").format(sql.Literal(str(since.horizon % (1 << 32))))
+    # A subquery is evaluated once, a function of this kind for every row.
+    horizon = sql.SQL("(SELECT age({}::xid))").format(sql.Literal(str(since.horizon % (1 << 32))))
     # age() is now - xid in 32 bits, where now is one number for the whole transaction; of reserved numbers it is the
     # largest there is.
-    return sql.SQL("(age(s.xmin) <= age({horizon}) OR age(s.xmin) = {reserved})").format(
+    return sql.SQL("(age(s.xmin) <= {horizon} OR age(s.xmin) = {reserved})").format(
         horizon=horizon, reserved=sql.Literal((1 << 31) - 1)
     )
 

@@ -140,3 +140,33 @@ def parse(blocks: Iterable[bytes]) -> Iterator[list[bytes | None]]:
             position = cursor
         buffer = buffer[position:]
     raise ValueError("the binary COPY stream ended early")
+
+
+def parse_rows(rows: bytes) -> list[list[bytes | None]]:
+    """Whole rows without file header and trailer, each a list of send bytes or None.
+
+    Raises:
+        ValueError: they end early.
+    """
+    unpack_count, unpack_length = struct.Struct(">h").unpack_from, struct.Struct(">i").unpack_from
+    found: list[list[bytes | None]] = []
+    position, end = 0, len(rows)
+    try:
+        while position < end:
+            (count,) = unpack_count(rows, position)
+            position += 2
+            row: list[bytes | None] = []
+            for _ in range(count):
+                (length,) = unpack_length(rows, position)
+                position += 4
+                if length == NULL_LENGTH:
+                    row.append(None)
+                else:
+                    row.append(rows[position : position + length])
+                    position += length
+            found.append(row)
+    except struct.error as error:
+        raise ValueError("a row in binary COPY format ended early") from error
+    if position != end:
+        raise ValueError("a row in binary COPY format ended early")
+    return found

@@ -7,6 +7,8 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from nasmigrate.schema.chunks import EncodedBatch
 from nasmigrate.schema.codecs import Codec, Encoded, Misfit, SqliteValue
 from nasmigrate.schema.codecs.base import NULL_LENGTH
@@ -20,6 +22,7 @@ Fields = list[bytes | None]
 
 _IN_MEMORY = 32 * 1024 * 1024
 _BLOCK = 1 << 20
+_WORDS = (1, 2, 4, 8)
 
 
 def row_of_fields(fields: Sequence[bytes | None]) -> bytes:
@@ -76,13 +79,20 @@ def key_of_fields(table: PlanTable, codecs: Sequence[Codec], fields: Sequence[by
     return b"".join(parts)
 
 
-def split_keys(table: PlanTable, codecs: Sequence[Codec], keys: bytes) -> list[bytes]:
-    """Key bytes of rows, concatenated, taken apart again."""
+def keys_gone(table: PlanTable, codecs: Sequence[Codec], before: bytes, now: bytes) -> list[bytes]:
+    """The keys that are among those before and not among those now; either are key bytes of rows, concatenated."""
     widths = [codecs[index].width for index in table.key_indices]
-    fixed = [width for width in widths if width is not None]
-    if len(fixed) == len(widths):
-        return [keys[start : start + sum(fixed)] for start in range(0, len(keys), sum(fixed))]
-    found = []
+    width = sum(each for each in widths if each is not None)
+    if None not in widths and width in _WORDS:
+        # Whole numbers by their bytes, whatever they mean: they are only compared for being equal.
+        there, here = (np.frombuffer(keys, dtype=f"u{width}") for keys in (before, now))
+        gone = np.flatnonzero(np.isin(there, here, assume_unique=True, invert=True))
+        return [before[place * width : (place + 1) * width] for place in gone.tolist()]
+    left = set(_split_keys(widths, now))
+    return [key for key in _split_keys(widths, before) if key not in left]
+
+
+def _split_keys(widths: Sequence[int | None], keys: bytes) -> Iterator[bytes]:
     start = position = 0
     while start < len(keys):
         for width in widths:
@@ -91,9 +101,8 @@ def split_keys(table: PlanTable, codecs: Sequence[Codec], keys: bytes) -> list[b
                 position += 4 + length
             else:
                 position += width
-        found.append(keys[start:position])
+        yield keys[start:position]
         start = position
-    return found
 
 
 def key_of_bytes(table: PlanTable, codecs: Sequence[Codec], key: bytes) -> Key:

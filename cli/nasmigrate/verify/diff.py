@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nasmigrate.schema.codecs import Codec
-from nasmigrate.schema.copy_format import HEADER, TRAILER, parse
+from nasmigrate.schema.copy_format import parse_rows
 from nasmigrate.schema.plan import PlanTable
 from nasmigrate.schema.rows import Fields, key_of_fields, row_of_fields
 
@@ -45,7 +45,7 @@ def diff_rows(
         if raw in missing:
             del missing[raw]
             continue
-        for fields in parse((HEADER, raw, TRAILER)):
+        for fields in parse_rows(raw):
             row = row_of_fields(fields)
             if row in missing:
                 del missing[row]
@@ -53,7 +53,7 @@ def diff_rows(
                 extra[key_of_fields(table, codecs, fields)] = fields
     found = RowDifference()
     for raw in missing:
-        for fields in parse((HEADER, raw, TRAILER)):
+        for fields in parse_rows(raw):
             before = extra.pop(key_of_fields(table, codecs, fields), None)
             if before is None:
                 found.inserted.append(fields)

@@ -29,7 +29,7 @@ from nasmigrate.postgres.digests import (
 from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.schema.chunks import Buckets, Limits, bucket_of
 from nasmigrate.schema.codecs import Codec
-from nasmigrate.schema.copy_format import HEADER, TRAILER, assemble_rows, parse
+from nasmigrate.schema.copy_format import assemble_rows, parse_rows
 from nasmigrate.schema.digest import ChunkDigest, row_digest
 from nasmigrate.schema.home import HomeChanges
 from nasmigrate.schema.ledger import ChunkRow, Key, bits_of, is_pending, pending
@@ -202,7 +202,7 @@ class FromTarget:
         found = []
         condition = bucket_condition(table, codecs, bits, buckets)
         for raw in read_raw_rows(self._target, table, where=condition):
-            for fields in parse((HEADER, raw, TRAILER)):
+            for fields in parse_rows(raw):
                 digest = digest_of_fields(fields)
                 if missing.get(digest):
                     missing[digest] -= 1
@@ -222,7 +222,7 @@ class FromTarget:
             if not extra.get(digest):
                 continue
             extra[digest] -= 1
-            (fields,) = parse((HEADER, row, TRAILER))
+            (fields,) = parse_rows(row)
             after = by_key.pop(key_of_fields(table, codecs, fields), None) if table.key else None
             if after is None:
                 changes.deleted.add(place)
@@ -269,6 +269,6 @@ def _changed_buckets(known: Mapping[int, ChunkRow], now: Mapping[int, ChunkDiges
 
 
 def _last_key(table: PlanTable, codecs: Sequence[Codec], rows: Sequence[bytes]) -> Key:
-    *_, fields = parse((HEADER, rows[-1], TRAILER))
+    *_, fields = parse_rows(rows[-1])
     raws = ((codecs[index], fields[index]) for index in table.key_indices)
     return tuple(None if raw is None else codec.decode_one(raw) for codec, raw in raws)

@@ -10,7 +10,7 @@ Where that is 0 nothing was deleted, elsewhere the keys of both sides are compar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import apsw
 import psycopg
@@ -26,7 +26,7 @@ from nasmigrate.schema.digest import keys_of
 from nasmigrate.schema.ledger import ChunkRow, ChunksByKey, Key, pending
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.plan import Plan, PlanTable
-from nasmigrate.schema.rows import key_of_bytes, key_of_fields, row_of_fields, split_keys
+from nasmigrate.schema.rows import key_of_bytes, key_of_fields, keys_gone, row_of_fields
 from nasmigrate.sqlite.inspect import count_rows
 from nasmigrate.sqlite.quarantine import count_aside
 from nasmigrate.sqlite.read import KeyRange, Keys, Selection
@@ -147,8 +147,8 @@ class FromVersions:
                 continue
             if rows > _KEYS:
                 raise NotTold
-            left = set(split_keys(named, codecs, all_keys(self._target, named, codecs, where)))
-            deleted = [key for key in self._keys(named, codecs, bounds) if key not in left]
+            left = all_keys(self._target, named, codecs, where)
+            deleted = keys_gone(named, codecs, self._keys(named, codecs, bounds), left)
             if len(deleted) != gone:
                 raise NotTold
             for key in deleted:
@@ -157,10 +157,10 @@ class FromVersions:
         if missing:
             raise NotTold
 
-    def _keys(self, table: PlanTable, codecs: list[Codec], bounds: KeyRange) -> Iterator[bytes]:
+    def _keys(self, table: PlanTable, codecs: list[Codec], bounds: KeyRange) -> bytes:
         """Key bytes of the file's rows in a part of the key space; the table has its key columns alone."""
-        for batch in source_batches(self._source, self._plan, table, codecs, bounds):
-            yield from split_keys(table, codecs, keys_of(batch.columns, table.key_indices, range(batch.rows)))
+        batches = source_batches(self._source, self._plan, table, codecs, bounds)
+        return b"".join(keys_of(batch.columns, table.key_indices, range(batch.rows)) for batch in batches)
 
 
 def is_as_told(source: apsw.Connection, plan: Plan, table: PlanTable, told: Told) -> bool:

@@ -276,6 +276,7 @@ def _passes(
         done, _ = _pass(target, home, these, done.ledger if done else ledger, done.seen if done else None)
         target.commit()
         target.isolation_level = None
+        home.flush()
         predicted = time.perf_counter() - began
         touched.update(done.counts)
         told = "" if first else f"; the rest is predicted to take {predicted:.2f} s"
