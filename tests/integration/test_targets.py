@@ -210,8 +210,9 @@ def test_the_limit_of_a_role_or_a_database_counts(app: Path, old: Server, where:
     assert is_untouched(old.as_user("postgres", dbname=name))
 
 
-def test_a_pooler_that_loses_sessions_is_refused(app: Path, old: Server) -> None:
-    with fresh_database(old.dsn) as dsn, pgbouncer(old, "transaction") as port:
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_a_pooler_that_loses_sessions_is_refused(app: Path, old: Server, mode: str) -> None:
+    with fresh_database(old.dsn) as dsn, pgbouncer(old, mode) as port:
         done = nasmigrate(app.parent, "copy", app.name, f"{dsn} port={port}")
         assert done.returncode == 6, done.stderr
         assert "TARGET_POOLED" in done.stderr

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need and this machine lacks; quick when nothing is missing.
 set -eu
-needed="debootstrap docker.io iptables maven pgbouncer pgloader postgresql strace"
+needed="debootstrap docker-compose docker.io iptables maven pgbouncer pgloader postgresql strace"
 
 # Node 20 or newer may have come from elsewhere, with an npm of its own.
 command -v npm > /dev/null || needed="$needed nodejs npm"

@@ -19,6 +19,7 @@ from nasmigrate.core.redaction import printable, redact
 PAGE = 200
 EXCERPT = 300
 _API = "/1.0/kb"
+stamina.instrumentation.set_on_retry_hooks(())  # would write a bare line for each; the last error says what matters
 _UNREACHABLE = "is it running? nasmigrate stack status; killbill.url in nasmigrate.toml"
 
 

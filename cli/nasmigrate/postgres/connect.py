@@ -86,7 +86,7 @@ def connect(conninfo: str, *, autocommit: bool = False, purpose: str = "nasmigra
             ) from error
         raise CannotConnect(
             f"cannot connect to Postgres: {redact(str(error)).strip()}",
-            hint="check host, port, database and user; `nasmigrate doctor` tries each",
+            hint="check host, port, database and user; `nasmigrate doctor` tries each; a stack: nasmigrate stack up",
         ) from error
     settings = dict(_SETTINGS)
     for version, more in _SETTINGS_SINCE.items():
@@ -121,6 +121,14 @@ def connected(conninfo: str, *, autocommit: bool = False, purpose: str = "nasmig
         connection.close()
 
 
+POOLED = (
+    "TARGET_POOLED: a connection pooler (pgbouncer in transaction or statement mode, or the like) is between here and"
+    " the server: locks, settings and snapshots of a session are lost there"
+)
+POOLED_REMEDY = "give the server's own host and port, as the pooler's configuration names them"
+_STATEMENT_MODE = "statement pooling mode"
+"""pgbouncer's words for a BEGIN in that mode; it then ends the session."""
+
 _LOST = ("08", "57P")
 """sqlstates of a broken connection and of a server that stops; none is given when it just vanished."""
 
@@ -150,6 +158,8 @@ def mapped_errors(doing: str) -> Iterator[None]:
     except NasmigrateError:
         raise
     except psycopg.Error as error:
+        if _STATEMENT_MODE in str(error):
+            raise PreflightError(POOLED, checks=["TARGET_POOLED"], hint=POOLED_REMEDY) from error
         if is_lost(error):
             raise ConnectionLost(
                 f"the connection to Postgres broke while {doing}: {redact(str(error)).strip()}",

@@ -11,7 +11,15 @@ import psycopg
 from psycopg import sql
 
 from nasmigrate.core.errors import PreflightError
-from nasmigrate.postgres.connect import ServerFacts, connected, refuse_standby, server_facts, server_problems
+from nasmigrate.postgres.connect import (
+    POOLED,
+    POOLED_REMEDY,
+    ServerFacts,
+    connected,
+    refuse_standby,
+    server_facts,
+    server_problems,
+)
 
 DISK_FACTOR = 3
 """Free bytes wanted per byte of the source: tables and indexes, the write-ahead log, and room to build indexes."""
@@ -130,9 +138,8 @@ def _pooled(connection: psycopg.Connection, conninfo: str) -> Iterator[_Problem]
         connection.rollback()
     if shared:
         yield _Problem(
-            text="TARGET_POOLED: a connection pooler (pgbouncer in transaction mode or the like) is between here and"
-            " the server: locks, settings and snapshots of a session are lost there",
-            remedy="give the server's own host and port, as the pooler's configuration names them",
+            text=POOLED,
+            remedy=POOLED_REMEDY,
         )
 
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
-
 from nasmigrate.core.context import Context
 from nasmigrate.core.result import Gate, Result
 from nasmigrate.core.target import Target
-from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import embedded_server
-from nasmigrate.postgres.preflight import check_may_create_databases
 from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.load import load
 from nasmigrate.workflows.outcome import finish, predict, verdict_of
@@ -23,6 +17,7 @@ from nasmigrate.workflows.prepare import make, revisions_directory
 from nasmigrate.workflows.proof import decisions_gate, prove
 from nasmigrate.workflows.rehearse_cutover import RehearsedNight, predicted, rehearse_cutover
 from nasmigrate.workflows.run import Run, running
+from nasmigrate.workflows.scratch_database import scratch_database
 from nasmigrate.workflows.source import take_source
 from nasmigrate.workflows.space import check_space
 
@@ -73,7 +68,7 @@ def rehearse(
                 proof.add(rehearse_seed(run, conninfo, display, with_stack=with_stack))
             if context.config.rehearse.cutover and context.config.transfer.engine == "native":
                 if verdict_of(proof.gates)[0] == "pass":
-                    with _database(server, keep=False) as (empty, _):
+                    with scratch_database(server, keep=False) as (empty, _):
                         night = rehearse_cutover(run, empty, prepared, proof)
                 else:
                     detail = "rehearsed once all other gates pass"
@@ -107,28 +102,12 @@ def _scratch(run: Run, target: Target | None, keep: bool) -> Iterator[tuple[str,
             manager = embedded_server()
             server = manager.__enter__()
         try:
-            with _database(server.dsn, keep=False) as (conninfo, _):
+            with scratch_database(server.dsn, keep=False) as (conninfo, _):
                 yield conninfo, f"embedded PostgreSQL {server.version}, scratch database", server.dsn
         finally:
             manager.__exit__(None, None, None)
         return
-    with _database(target.conninfo, keep=keep) as (conninfo, name):
+    with scratch_database(target.conninfo, keep=keep) as (conninfo, name):
         if keep:
             run.context.reporter.note(f"the scratch database {name} stays")
         yield conninfo, f"{target.display}, scratch database {name}", target.conninfo
-
-
-@contextmanager
-def _database(conninfo: str, *, keep: bool) -> Iterator[tuple[str, str]]:
-    name = f"nasmigrate_rehearsal_{secrets.token_hex(4)}"
-    with connected(conninfo, autocommit=True) as connection:
-        check_may_create_databases(connection)
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
-        )
-    try:
-        yield make_conninfo(conninfo, dbname=name), name
-    finally:
-        if not keep:
-            with connected(conninfo, autocommit=True) as connection:
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

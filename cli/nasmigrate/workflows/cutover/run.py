@@ -241,6 +241,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
         record(run, ends, loaded, opened)
         if routing.config.cutover.dump and not options.scratch:
             proof.add(dump_target(ends, run.directory.root, server_tools(run.context, ends.target, options.environ)))
+    settled = verdict_of(proof.gates)[0] == "pass"
     seeded = True
     if routing.config.cutover.seed and not options.scratch:
         with steps("P10"):
@@ -270,7 +271,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             "inconclusive": "Postgres serves; see the gates above, then nasmigrate resume",
         },
     )
-    if seeded or result.verdict == "fail":
+    if seeded or not settled:
         return result
     # Kill Bill is not the migration: it has a code of its own, and is never a reason to go back.
     result = result.model_copy(
