@@ -246,12 +246,17 @@ def freezes(pauses: Sequence[Pause]) -> str:
 
 def homes(pauses: Sequence[Pause]) -> str:
     """The table of the ways home."""
-    lines = ["| run | rollback s | of it under lock s | predicted s | predicted / actual |", "|--|--|--|--|--|"]
-    lines += [
-        f"| {number} | {pause.whole:.2f} | {pause.rates['lock_seconds']:.2f} |"
-        f" {pause.rates['lock_predicted_seconds']:.2f} | {pause.share('lock'):.2f} |"
-        for number, pause in enumerate(pauses, 1)
+    parts = ("wait", "compare", "apply", "verify", "settle", "close", "commit")
+    lines = [
+        f"| run | rollback s | of it under lock s | {' | '.join(parts)} | predicted s | predicted / actual |",
+        "|--|--|--|" + "--|" * (len(parts) + 2),
     ]
+    for number, pause in enumerate(pauses, 1):
+        split = " | ".join(f"{pause.rates[f'lock_{part}_seconds']:.2f}" for part in parts)
+        lines.append(
+            f"| {number} | {pause.whole:.2f} | {pause.rates['lock_seconds']:.2f} | {split} |"
+            f" {pause.rates['lock_predicted_seconds']:.2f} | {pause.share('lock'):.2f} |"
+        )
     locks = [pause.rates["lock_seconds"] for pause in pauses]
     lines += ["", f"Lock: median {statistics.median(locks):.2f} s, maximum {max(locks):.2f} s."]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 The rows of a chunk come from a subquery ordered by the key. The standard does not promise that an aggregate
 keeps that order, in practice it does; where a digest differs, the chunk is hashed again with ORDER BY inside the
-aggregates, so the unordered form can cost time but never a false alarm or a false pass.
+aggregates, or its rows are compared, so the unordered form can cost time but never a false alarm or a false pass.
 """
 
 from __future__ import annotations
