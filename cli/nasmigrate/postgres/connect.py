@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from nasmigrate.core.redaction import redact
 
 MINIMUM_VERSION = 140000
 """PostgreSQL 14: infinity in numeric, and TID range scans."""
+
+# Without a handler Python writes psycopg's warnings of a lost connection to stderr; the error says it better.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 _SETTINGS = {
     "statement_timeout": "0",
@@ -163,7 +167,7 @@ def mapped_errors(doing: str) -> Iterator[None]:
         if is_lost(error):
             raise ConnectionLost(
                 f"the connection to Postgres broke while {doing}: {redact(str(error)).strip()}",
-                hint="look at the server's log; nothing that was not committed is there",
+                hint="look at the server's log (a stack: nasmigrate stack up); nothing that was not committed is there",
                 details={"sqlstate": error.sqlstate},
             ) from error
         if error.sqlstate == DISK_FULL:
