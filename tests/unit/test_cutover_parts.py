@@ -54,10 +54,42 @@ def test_an_env_file_keeps_everything_but_what_is_set(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     keep_backup(file)  # a second routing keeps the first copy
     assert backup_path(file).read_text() == ENV
-    assert put_back(file)
+    assert put_back(file, values)
     assert file.read_text() == ENV
     assert not backup_path(file).exists()
-    assert not put_back(file)
+    assert not put_back(file, values)
+
+
+def test_going_back_keeps_what_was_written_into_the_env_file_since(tmp_path: Path) -> None:
+    file = tmp_path / "app.env"
+    file.write_bytes(ENV.encode() + b"LAST='no line end'\r\nEND=1")
+    keep_backup(file)
+    values = {"DATABASE_URL": "postgresql:///shop", "DB_CLIENT": "pg"}
+    set_lines(file, values)
+    led = file.read_bytes().replace(b"export PORT=3101", b"export PORT=4000")
+    file.write_bytes(b"NEW=1\n" + led + b"DATABASE_URL=postgresql:///other\nAFTER=1\n")
+    assert put_back(file, values)
+    back = "NEW=1\n" + ENV.replace("3101", "4000") + "LAST='no line end'\r\nEND=1\nAFTER=1\n"
+    assert file.read_bytes().decode() == back
+
+
+def test_going_back_restores_lines_and_files_that_are_gone(tmp_path: Path) -> None:
+    file = tmp_path / "app.env"
+    file.write_bytes(b"A=1\nexport DATABASE_URL=file:app.db")
+    keep_backup(file)
+    file.write_text("B=2\n")
+    assert put_back(file, ["DATABASE_URL"])
+    assert file.read_text() == "B=2\nexport DATABASE_URL=file:app.db\n"
+    keep_backup(file)
+    file.unlink()
+    assert put_back(file, ["DATABASE_URL"])
+    assert file.read_text() == "B=2\nexport DATABASE_URL=file:app.db\n"
+    empty = tmp_path / "empty.env"
+    empty.touch()
+    keep_backup(empty)
+    set_lines(empty, {"DATABASE_URL": "postgresql:///shop"})
+    assert put_back(empty, ["DATABASE_URL"])
+    assert empty.read_bytes() == b""
 
 
 def test_a_value_with_a_line_end_is_refused(tmp_path: Path) -> None:
@@ -94,6 +126,22 @@ def test_a_hook_has_a_time_limit_and_no_shell(tmp_path: Path) -> None:
         run_hook("point", "/no/such/program", tmp_path, 1.0)
     with pytest.raises(ToolFailed, match="3"):
         run_hook("point", "sh -c 'exit 3'", tmp_path, 5.0)
+
+
+def test_a_server_that_a_hook_leaves_in_the_background_lives_on(tmp_path: Path) -> None:
+    run_hook("start", "sh -c 'echo started; sleep 300 & echo $! >server'", tmp_path, 10.0)
+    server = int((tmp_path / "server").read_text())
+    try:
+        os.kill(server, 0)
+    finally:
+        os.kill(server, signal.SIGKILL)
+
+
+def test_a_failed_hook_tells_what_it_wrote_last(tmp_path: Path) -> None:
+    command = "sh -c 'seq 1 40000; echo \"no such service\" >&2; sleep 300 & echo $! >server; exit 7'"
+    with pytest.raises(ToolFailed, match="failed with 7: no such service"):
+        run_hook("start", command, tmp_path, 10.0)
+    os.kill(int((tmp_path / "server").read_text()), signal.SIGKILL)
 
 
 def test_output_of_a_program_is_redacted(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,8 +26,7 @@ def set_lines(path: Path, values: Mapping[str, str]) -> None:
         if "\n" in value or "\r" in value or "\0" in value:
             raise ConfigError(f"{path}: the value for {key} holds a line end", code="NM0523")
     with _mapped(path):
-        lines = path.read_bytes().decode("utf-8").splitlines()
-        _replace(path, ("\n".join(_with_values(lines, values)) + "\n").encode())
+        _replace(path, _text(_with_values(_lines(path.read_bytes()), values)))
 
 
 def holds_lines(path: Path, values: Mapping[str, str]) -> bool:
@@ -37,7 +36,7 @@ def holds_lines(path: Path, values: Mapping[str, str]) -> bool:
         ConfigError: it cannot be read.
     """
     with _mapped(path):
-        lines = path.read_bytes().decode("utf-8").splitlines()
+        lines = _lines(path.read_bytes())
     return _with_values(lines, values) == lines
 
 
@@ -58,8 +57,11 @@ def keep_backup(path: Path) -> None:
             write_atomic(kept, path.read_bytes())
 
 
-def put_back(path: Path) -> bool:
-    """Replace the file by what `keep_backup` kept, and forget that; False when nothing is kept.
+def put_back(path: Path, keys: Collection[str]) -> bool:
+    """Set the lines of `keys` back to what `keep_backup` kept, and forget that; False when nothing is kept.
+
+    Keys that had no line then have none afterwards. All other lines stay as they are now: somebody may have edited
+    them since. A file that is gone is there again as it was kept.
 
     Raises:
         ConfigError: it cannot be read or written.
@@ -68,7 +70,9 @@ def put_back(path: Path) -> bool:
     if not kept.exists():
         return False
     with _mapped(path):
-        _replace(path, kept.read_bytes())
+        before = kept.read_bytes()
+        restored = _with_lines_of(_lines(path.read_bytes()), _lines(before), keys) if path.exists() else _lines(before)
+        _replace(path, before if restored == _lines(before) else _text(restored))
         kept.unlink()
     return True
 
@@ -95,6 +99,33 @@ def _with_values(lines: Sequence[str], values: Mapping[str, str]) -> list[str]:
         else:
             changed.append(line)
     return changed + [f"{key}={_quoted(value)}" for key, value in left.items()]
+
+
+def _with_lines_of(lines: Sequence[str], before: Sequence[str], keys: Collection[str]) -> list[str]:
+    """`lines`, where the n-th line of each key is the n-th one of `before`; those that are over go or are added."""
+    left = {key: [line for line in before if _key(line) == key] for key in keys}
+    changed = []
+    for line in lines:
+        earlier = left.get(_key(line) or "")
+        if earlier is None:
+            changed.append(line)
+        elif earlier:
+            changed.append(earlier.pop(0))
+    return changed + [line for lines_left in left.values() for line in lines_left]
+
+
+def _key(line: str) -> str | None:
+    match = _KEY.match(line)
+    return match[1] if match else None
+
+
+def _lines(data: bytes) -> list[str]:
+    """Lines end with a line feed only: a carriage return before it stays part of the line, and so of the file."""
+    return data.decode("utf-8").removesuffix("\n").split("\n") if data else []
+
+
+def _text(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _replace(path: Path, data: bytes) -> None:

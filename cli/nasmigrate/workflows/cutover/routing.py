@@ -101,9 +101,10 @@ def route_back(these: Routing) -> Gate:
 
         def set_back() -> None:
             # Without a copy and without our lines, an earlier attempt has put it back.
-            if not put_back(file) and holds_lines(file, _values(these)):
+            if not put_back(file, _keys(these)) and holds_lines(file, _values(these)):
+                keys = ", ".join(_keys(these))
                 raise ConfigError(
-                    f"{file}: no copy from before the cutover is there; set {_keys(these)} back by hand", code="NM0523"
+                    f"{file}: no copy from before the cutover is there; set {keys} back by hand", code="NM0523"
                 )
 
         _try(these, troubles, set_back)
@@ -149,8 +150,8 @@ def _values(these: Routing) -> dict[str, str]:
     return found
 
 
-def _keys(these: Routing) -> str:
-    return ", ".join(line.partition("=")[0] for line in these.config.app.env)
+def _keys(these: Routing) -> list[str]:
+    return [line.partition("=")[0].strip() for line in these.config.app.env]
 
 
 def _restart(these: Routing) -> None:
