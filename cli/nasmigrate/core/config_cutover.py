@@ -29,7 +29,10 @@ class AppSection(Section):
     route: Route = Field(default="manual", description="How it is led to Postgres: manual, command or compose.")
     env_file: str | None = Field(default=None, min_length=1, description="File of KEY=VALUE lines it is started with.")
     env: Lines = Field(default=(), description="Lines to set there for Postgres: KEY=VALUE or KEY=env:NAME.")
-    start: str | None = _command("Command that (re)starts it; for route `command`.")
+    start: str | None = _command(
+        "Command that (re)starts it; for route `command`. A server it leaves running in the background should write "
+        "its output to a file of its own."
+    )
     stop: str | None = _command("Command that stops it, run before `start` when given.")
     compose_file: str | None = Field(default=None, min_length=1, description="Compose file; for route `compose`.")
     compose_project: str | None = Field(default=None, min_length=1, description="Compose's name of that stack.")

@@ -6,16 +6,18 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from nasmigrate.core.errors import ConfigError, ToolFailed, ToolMissing
 from nasmigrate.core.redaction import redact
 
 _TAIL = 2000
+_READ = 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +38,42 @@ class Runner(Protocol):
 def run_program(words: list[str], folder: Path, limit: float, environ: Mapping[str, str] | None = None) -> Done:
     """Run a program to its end, without a terminal and apart from our process group.
 
+    A program that it leaves running in the background, as a start command may, is neither waited for nor ended when
+    it ends in time itself.
+
     Raises:
         ToolMissing: there is no such program.
     """
-    try:
-        process = subprocess.Popen(
-            words,
-            cwd=folder,
-            env=dict(environ) if environ is not None else None,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
-    except OSError as error:
-        raise ToolMissing(f"{words[0]}: {error.strerror}", hint="check the command in nasmigrate.toml") from error
-    try:
-        output, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        # What it started goes with it; a daemon that keeps the pipe open is not waited for.
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-        if process.stdout:
-            process.stdout.close()
-        process.wait()
-        return Done(code=-signal.SIGKILL, output=f"ended after {limit:g} s")
-    return Done(code=process.returncode, output=redact(output[-_TAIL:]).strip())
+    # A file, because a pipe ends only when everything that the program left running in the background has ended.
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=folder,
+                env=dict(environ) if environ is not None else None,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolMissing(f"{words[0]}: {error.strerror}", hint="check the command in nasmigrate.toml") from error
+        try:
+            code = process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            # What it started goes with it.
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return Done(code=-signal.SIGKILL, output=f"ended after {limit:g} s")
+        return Done(code=code, output=_end_of(output))
+
+
+def _end_of(output: BinaryIO) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _READ))
+    # Redacted before it is cut: half of a password is not recognised as one.
+    return redact(output.read(_READ).decode("utf-8", "replace"))[-_TAIL:].strip()
 
 
 def run_hook(point: str, command: str | None, folder: Path, limit: float, runner: Runner = run_program) -> None:
