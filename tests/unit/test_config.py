@@ -207,6 +207,29 @@ def test_the_line_is_named_and_every_problem_is_listed(tmp_path: Path) -> None:
     assert "nasmigrate.toml:7: transfer.chunk_rows" in (error.hint or "")
 
 
+def test_each_hint_stands_by_the_key_it_belongs_to(tmp_path: Path) -> None:
+    error = problem(tmp_path, "[app]\nroute = 'by hand'\nbusy_timout = 5\ncron_pase = 'a'\n")
+    assert "app.route" in error.message
+    also = (error.hint or "").split("\n")
+    assert [line.split(": ", 2)[2] for line in also] == [
+        "unknown key app.busy_timout (did you mean app.busy_timeout?)",
+        "unknown key app.cron_pase (did you mean app.cron_pause?)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"),
+    [
+        ("[plan]\naccept = []\n[plan]\naccept = ['A:b']\n", "leave this second header out"),
+        ("[plan]\naccept = []\naccept = ['A:b']\n", "keep one of the two"),
+    ],
+)
+def test_lines_pasted_a_second_time_are_answered_with_what_to_do(tmp_path: Path, text: str, way_out: str) -> None:
+    error = problem(tmp_path, text)
+    assert "line" in error.message
+    assert way_out in (error.hint or "")
+
+
 @pytest.mark.parametrize(
     "text",
     [

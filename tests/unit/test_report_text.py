@@ -125,11 +125,12 @@ def test_all_acceptances_together_are_one_valid_piece_of_toml() -> None:
     quoted = OPEN[0].model_copy(update={"object": 'a "quoted" \\ name\u202e'})
     findings = [finding.model_dump() for finding in (ACCEPTED, quoted, *OPEN)]
     shown = text.render(changed(failing(), findings=findings))
-    block = shown[shown.index("    [plan]\n") : shown.index("    ]\n") + 6]
-    accepted = tomllib.loads(block)["plan"]["accept"]
+    block = shown[shown.index("    accept = [\n") : shown.index("    ]\n") + 6]
+    # In a file as `init` writes it the section is there already.
+    accepted = tomllib.loads("[plan]\n" + block)["plan"]["accept"]
     assert accepted == [finding.identity for finding in (ACCEPTED, quoted, *OPEN)]
-    assert "[plan]\n" not in text.render(changed(failing(), findings=[OPEN[0].model_dump()]))
-    assert "[plan]\n" not in text.render(passing())
+    assert "accept = [\n" not in text.render(changed(failing(), findings=[OPEN[0].model_dump()]))
+    assert "accept = [\n" not in text.render(passing())
 
 
 def test_accepted_findings_and_notes_are_counted_not_repeated() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nasmigrate.core.config_edit import append_accepts
-from nasmigrate.core.config_errors import as_config_error, closest
+from nasmigrate.core.config_errors import as_config_error, closest, toml_hint
 from nasmigrate.core.config_model import AVAILABLE_RULES, FOLD_NAMES, RULES, Config
 from nasmigrate.core.config_section import Section
 from nasmigrate.core.envfile import read_env_file
@@ -156,7 +156,7 @@ def _read_toml(file: Path) -> tuple[str, dict[str, Any]]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8 text (byte {error.start})", code="NM0503") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}", code="NM0503") from error
+        raise ConfigError(f"{file}: not valid TOML: {error}", hint=toml_hint(str(error)), code="NM0503") from error
 
 
 def _dotted(data: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -23,6 +23,15 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def toml_hint(complaint: str) -> str | None:
+    """What to do about a complaint of tomllib that names no way out, or None."""
+    if complaint.startswith("Cannot declare"):
+        return "the file has that section already: move these lines below it, and leave this second header out"
+    if complaint.startswith("Cannot overwrite"):
+        return "the key is set twice: keep one of the two, with everything that both hold"
+    return None
+
+
 def as_config_error(
     error: ValidationError,
     model: type[BaseModel],
@@ -39,8 +48,7 @@ def as_config_error(
         file: the config file, if any.
         text: the file's text, to find line numbers.
     """
-    lines: list[str] = []
-    hints: list[str] = []
+    problems: list[tuple[str, str]] = []
     unknown = False
     for item in error.errors(include_url=False, include_context=False):
         location = tuple(str(part) for part in item["loc"])
@@ -48,14 +56,18 @@ def as_config_error(
         where = _where(key, location, origins, file, text)
         if item["type"] == "extra_forbidden":
             unknown = True
-            lines.append(f"{where}: unknown key {key}")
-            hints.append(_near(location, model, item["input"]))
+            problems.append((f"{where}: unknown key {key}", _near(location, model, item["input"])))
         else:
-            lines.append(f"{where}: {key}: {redact(_plain(item['msg']))}")
-    hint = "; ".join(dict.fromkeys(text for text in hints if text))
-    if lines[1:]:
-        hint = "\n".join([hint] * bool(hint) + [f"also: {line}" for line in lines[1:]])
-    return ConfigError(lines[0], hint=hint or None, details={"problems": lines}, code="NM0504" if unknown else "NM0505")
+            problems.append((f"{where}: {key}: {redact(_plain(item['msg']))}", ""))
+    (first, hint), *others = problems
+    # Each hint stands by its own line: beside the first, that of another key would mislead.
+    also = [f"also: {line} ({near})" if near else f"also: {line}" for line, near in others]
+    return ConfigError(
+        first,
+        hint="\n".join([hint] * bool(hint) + also) or None,
+        details={"problems": [line for line, _ in problems]},
+        code="NM0504" if unknown else "NM0505",
+    )
 
 
 def _plain(message: str) -> str:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from nasmigrate.core.redaction import printable
 from nasmigrate.core.result import Result
 from nasmigrate.report import figures, reading
-from nasmigrate.report.toml_lines import accept_table, toml_lines
+from nasmigrate.report.toml_lines import ACCEPT_ALL, accept_list, toml_lines
 
 DIFFERENCES_LISTED = 500
 """More rows than this help nobody and make a page that a phone cannot open."""
@@ -43,7 +43,8 @@ def render(result: Result) -> str:
         table_summary=reading.table_summary(result),
         groups=reading.finding_groups(result),
         notes=reading.notes(result),
-        accept_table="\n".join(accept_table(reading.acceptances(result))) if reading.acceptances(result) else "",
+        accept_all=ACCEPT_ALL,
+        accept_list="\n".join(accept_list(reading.acceptances(result))) if reading.acceptances(result) else "",
         waiting=len(reading.open_findings(result)),
         differences=result.differences[:DIFFERENCES_LISTED],
         differences_total=reading.differences_total(result),

@@ -14,7 +14,7 @@ from nasmigrate.report import reading
 from nasmigrate.report.figures import count, plural, rate, seconds, short_digest, size
 from nasmigrate.report.ink import Ink
 from nasmigrate.report.layout import cells, clip, pad, wrap
-from nasmigrate.report.toml_lines import accept_table, toml_lines
+from nasmigrate.report.toml_lines import ACCEPT_ALL, accept_list, toml_lines
 
 NARROWEST = 60
 """Cells; below this the columns cannot stand side by side, and the terminal has to wrap."""
@@ -191,8 +191,8 @@ def _findings(page: _Page, result: Result) -> None:
         for finding in group.open:
             _finding(page, finding)
     if identities := reading.acceptances(result):
-        page.write("To accept them all, one list in nasmigrate.toml (leave out what you do not accept):", first="  ")
-        page.lines += [f"    {line}" for line in accept_table(identities)]
+        page.write(ACCEPT_ALL, first="  ")
+        page.lines += [f"    {line}" for line in accept_list(identities)]
     if accepted:
         page.write(f"{plural(accepted, 'finding')} accepted in nasmigrate.toml.", first="  ")
     if notes:

@@ -51,6 +51,7 @@ def refuse_unless_postgres_serves(standing: Standing) -> None:
     hints = {
         Meaning.NOT_BEGUN: "no cutover was begun",
         Meaning.SQLITE_SERVES: "SQLite serves already",
+        Meaning.FOREIGN_FENCE: "name the other target with --target; nasmigrate status says which database it is",
         Meaning.FENCE_LOST: "put the fenced file back in its place; nasmigrate status",
     }
     raise WrongPhase(
