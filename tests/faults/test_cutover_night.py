@@ -173,6 +173,18 @@ def test_hooks_fail_before_the_freeze_and_are_told_after_the_opening(night: Nigh
     assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
 
 
+def test_a_session_from_before_the_opening_is_no_arrival(night: Night) -> None:
+    night.stop_writers()
+    settings = night.folder / "nasmigrate.toml"
+    settings.write_text(settings.read_text().replace("arrival_timeout = 10.0", "arrival_timeout = 1.0"))
+    with psycopg.connect(night.as_application):
+        done = night.document("cutover")
+        assert done["code"] == 4, done
+        (gate,) = [gate for gate in done["gates"] if gate["name"] == "route"]  # type: ignore[attr-defined]
+        assert (gate["status"], gate["checked"]) == ("inconclusive", 0)
+        assert "only 1 sessions from before the opening" in gate["detail"]
+
+
 def test_what_serves_now_is_dumped_at_once(night: Night) -> None:
     settings = night.folder / "nasmigrate.toml"
     settings.write_text(settings.read_text().replace("dump = false", "dump = true"))

@@ -167,18 +167,24 @@ def _restart(these: Routing) -> None:
 
 
 def _arrived(these: Routing, troubles: list[str]) -> Gate:
-    """Wait for the application's role in pg_stat_activity."""
+    """Wait for the application's role in pg_stat_activity.
+
+    A session from before the opening is no arrival: somebody had it open, and the application may still be on SQLite.
+    """
     app, role = these.config.app, these.ends.roles.application
     until = these.options.clock() + app.arrival_timeout
-    sessions = 0
+    sessions = earlier = 0
     try:
         with these.ends.connected() as connection:
             while True:
                 row = connection.execute(
-                    "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND datname = current_database()", (role,)
+                    "SELECT count(*) FILTER (WHERE backend_start >= opened_at),"
+                    " count(*) FILTER (WHERE backend_start < opened_at)"
+                    " FROM pg_stat_activity, nasmigrate.control WHERE usename = %s AND datname = current_database()",
+                    (role,),
                 ).fetchone()
                 connection.commit()
-                sessions = int(row[0]) if row else 0
+                sessions, earlier = row or (0, 0)
                 if sessions or these.options.clock() >= until:
                     break
                 these.options.sleep(_POLL)
@@ -187,7 +193,8 @@ def _arrived(these: Routing, troubles: list[str]) -> Gate:
     except NasmigrateError as error:
         troubles.append(error.message)
     if not sessions:
-        troubles.append(f"no session of role {role} within {app.arrival_timeout:g} s: the application has not moved")
+        new = f"only {earlier} sessions from before the opening" if earlier else "no session"
+        troubles.append(f"{new} of role {role} within {app.arrival_timeout:g} s: the application has not moved")
     if troubles:
         return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=sessions)
     return Gate(name="route", status="pass", detail=f"{sessions} sessions of role {role} on Postgres", checked=sessions)
