@@ -16,10 +16,8 @@ from support.processes import environment, tree_memory
 
 ROW_BYTES = 8 * 1024 * 1024
 ROWS = 16
-LIMIT_MB = 400
+LIMIT_MB = 300
 """For rows of that size; with all rows of the table in one batch, more than 500 were measured."""
-CUTOVER_LIMIT_MB = 600
-"""A pass of a cutover holds a changed chunk of both sides."""
 
 
 @pytest.mark.parametrize(
@@ -43,12 +41,12 @@ def test_a_blob_that_was_written_as_something_else_is_named(written: bytes, tmp_
     assert {(found.table, found.key, found.column) for found in result.differences} == {("files", "id=2", "body")}
 
 
-@pytest.mark.parametrize(("cutover", "limit"), [("false", LIMIT_MB), ("true", CUTOVER_LIMIT_MB)])
-def test_memory_is_bounded_where_rows_are_large(cutover: str, limit: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cutover", ["false", "true"])
+def test_memory_is_bounded_where_rows_are_large(cutover: str, tmp_path: Path) -> None:
     (tmp_path / "nasmigrate.toml").write_text(f"[rehearse]\ncutover = {cutover}\n")
     with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
         connection.execute("CREATE TABLE files (id INTEGER PRIMARY KEY, body BLOB)")
-        connection.executemany("INSERT INTO files VALUES (?, zeroblob(?))", [(n, ROW_BYTES) for n in range(ROWS)])
+        connection.executemany("INSERT INTO files VALUES (?, ?)", ((n, bytes([n]) * ROW_BYTES) for n in range(ROWS)))
         connection.commit()
     process = subprocess.Popen(
         [sys.executable, "-m", "nasmigrate", "rehearse", "app.db"],
@@ -77,4 +75,4 @@ def test_memory_is_bounded_where_rows_are_large(cutover: str, limit: int, tmp_pa
             process.kill()
             process.communicate()
     assert process.returncode == 0, errors
-    assert 20 < max(peaks) / 1e6 < limit
+    assert 20 < max(peaks) / 1e6 < LIMIT_MB

@@ -14,10 +14,8 @@ from data_samples import generate
 from support.processes import environment, tree_memory
 
 ROWS = 1_000_000
-LIMIT_MB = 450
-"""300 is the goal; since the indexes of the source are checked by a process of their own meanwhile, it takes 360."""
-CUTOVER_LIMIT_MB = 800
-"""A rehearsed cutover compares pages and chunks of both sides besides; 510 were measured."""
+LIMIT_MB = 300
+"""With the rehearsed cutover as well, which compares both sides while an application writes."""
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +26,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("cutover", "limit"), [("false", LIMIT_MB), ("true", CUTOVER_LIMIT_MB)])
-def test_memory_and_progress_of_a_million_rows(cutover: str, limit: int, source: Path) -> None:
+@pytest.mark.parametrize("cutover", ["false", "true"])
+def test_memory_and_progress_of_a_million_rows(cutover: str, source: Path) -> None:
     (source.parent / "nasmigrate.toml").write_text(f"[rehearse]\ncutover = {cutover}\n")
     process = subprocess.Popen(
         [sys.executable, "-m", "nasmigrate", "rehearse", source.name],
@@ -50,7 +48,7 @@ def test_memory_and_progress_of_a_million_rows(cutover: str, limit: int, source:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=600)
     finally:
         ended.set()
         watcher.join()
@@ -58,7 +56,7 @@ def test_memory_and_progress_of_a_million_rows(cutover: str, limit: int, source:
             process.kill()
             process.communicate()
     assert process.returncode == 0, errors
-    assert 20 < max(peaks) / 1e6 < limit
+    assert 20 < max(peaks) / 1e6 < LIMIT_MB
     told = {line.split()[0] for line in errors.splitlines() if re.search(r"\d[kM]? rows/s .*\beta \d", line)}
     assert told >= {"profile", "copy", "verify"}, errors
     assert not os.path.lexists(source.with_name(source.name + "-wal"))

@@ -12,7 +12,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from nasmigrate.sqlite.open import open_snapshot
-from nasmigrate.sqlite.pages import RowidRange, changed_rows, read_roots
+from nasmigrate.sqlite.page_file import RowidRange
+from nasmigrate.sqlite.pages import changed_rows, read_roots
 
 TABLES = {
     "plain": "CREATE TABLE plain (id INTEGER PRIMARY KEY, n INTEGER, t TEXT, b BLOB)",

@@ -22,7 +22,8 @@ from nasmigrate.schema.ledger import ChunkRow, ChunksByKey, Key, OriginalRow, pe
 from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.schema.rows import key_of_bytes, key_of_fields, row_of_fields
 from nasmigrate.sqlite.open import open_snapshot
-from nasmigrate.sqlite.pages import RowidRange, changed_rows, read_roots
+from nasmigrate.sqlite.page_file import RowidRange
+from nasmigrate.sqlite.pages import changed_rows, read_roots
 from nasmigrate.sqlite.read import RowidRanges
 from nasmigrate.verify.diff import RowDifference, diff_rows
 from nasmigrate.verify.source_side import source_batches

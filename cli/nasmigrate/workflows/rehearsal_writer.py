@@ -1,26 +1,31 @@
-"""Synthetic writes for a rehearsed cutover: `python -m nasmigrate.workflows.rehearsal_writer FILE PLAN`.
+"""Synthetic writes for a rehearsed cutover: `python -m nasmigrate.workflows.rehearsal_writer FILE STATEMENTS`.
 
 An application of its own process writes to a copy of the source, table after table, until it is refused or killed. A
 write gives a row the value that another row has in the same column, so that every value is one the plan knows; columns
 of keys, constraints and checks are left alone. It writes down nothing: the comparison afterwards is of all rows.
+
+The statements come as JSON: to read a plan, a process loads far more than it takes to write.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from nasmigrate.schema.plan import Plan, PlanTable
 from nasmigrate.sqlite.fence import MESSAGE
 from nasmigrate.sqlite.quoting import quote_ident
+
+if TYPE_CHECKING:
+    from nasmigrate.schema.plan import Plan, PlanTable
 
 PAUSE: Final = 0.02
 _BUSY: Final = 10_000
@@ -62,10 +67,9 @@ def statements(plan: Plan) -> Iterator[str]:
             )
 
 
-def write(path: Path, plan: Plan) -> None:
-    """Write until the file refuses, or whoever started this is gone."""
+def write(path: Path, every: Sequence[str]) -> None:
+    """Run the statements in turn until the file refuses, or whoever started this is gone."""
     parent = os.getppid()
-    every = list(statements(plan))
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
         connection.set_busy_timeout(_BUSY)
         # Opens the -wal, also where there is no column to write to.
@@ -87,8 +91,8 @@ def write(path: Path, plan: Plan) -> None:
 
 
 def main() -> None:
-    """Write to the file named by the first argument, by the plan in the second."""
-    write(Path(sys.argv[1]), Plan.model_validate_json(Path(sys.argv[2]).read_bytes()))
+    """Write to the file named by the first argument what the second holds."""
+    write(Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_bytes()))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from nasmigrate.workflows.cutover.options import Options
 from nasmigrate.workflows.cutover.run import cutover
 from nasmigrate.workflows.prepare import Prepared
 from nasmigrate.workflows.proof import Proof, round_trip_gate
-from nasmigrate.workflows.rehearsal_writer import writable_columns
+from nasmigrate.workflows.rehearsal_writer import statements, writable_columns
 from nasmigrate.workflows.rollback import RollbackOptions, rollback
 from nasmigrate.workflows.run import Run
 from nasmigrate.workflows.source import file_state, reopen_source
@@ -67,7 +68,7 @@ def rehearse_cutover(run: Run, conninfo: str, prepared: Prepared, proof: Proof) 
     try:
         journal_mode = _copy(prepared, copy)
         with _roles(conninfo):
-            with _writing(copy, run.directory.path("plan.json")), run.phase("cutover", "of a copy, under writes"):
+            with _writing(copy, prepared.plan), run.phase("cutover", "of a copy, under writes"):
                 went = cutover(quiet, copy, target, options)
             proof.add(_gate("cutover", went, f"a copy ({journal_mode}) was cut over under writes to every table"))
             with run.phase("rollback", "of the copy, with rows written on Postgres"):
@@ -126,9 +127,11 @@ def _copy(prepared: Prepared, copy: Path) -> str:
 
 
 @contextmanager
-def _writing(copy: Path, plan: Path) -> Iterator[None]:
+def _writing(copy: Path, plan: Plan) -> Iterator[None]:
+    writes = copy.with_name("writes.json")
+    writes.write_text(json.dumps(list(statements(plan))), encoding="utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-m", "nasmigrate.workflows.rehearsal_writer", str(copy), str(plan)],
+        [sys.executable, "-m", "nasmigrate.workflows.rehearsal_writer", str(copy), str(writes)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
