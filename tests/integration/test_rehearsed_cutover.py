@@ -8,6 +8,9 @@ from pathlib import Path
 
 from support.processes import nasmigrate
 
+from nasmigrate.schema.plan import Plan
+from nasmigrate.workflows.rehearsal_writer import statements
+
 
 def test_an_original_that_was_written_over_is_no_difference(tmp_path: Path) -> None:
     """A value of another row, in a column of several classes: it comes home as what its own bytes say."""
@@ -19,3 +22,37 @@ def test_an_original_that_was_written_over_is_no_difference(tmp_path: Path) -> N
     done = nasmigrate(tmp_path, "rehearse")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "home-again" in done.stdout
+
+
+def test_synthetic_writes_exchange_values_and_lose_none(tmp_path: Path) -> None:
+    """A snapshot between two of them leads to the plan that was rehearsed, however few rows there are."""
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.executescript(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, x, value TEXT);"
+            "INSERT INTO t VALUES (1, 'k', 'a'), (2, x'00', NULL), (3, 5, 'b'), (4, 5.5, 'c');"
+            'CREATE TABLE "a" (key_0 TEXT, "k b" BLOB, v INT, PRIMARY KEY (key_0, "k b")) WITHOUT ROWID;'
+            "INSERT INTO \"a\" VALUES ('x', x'00', 1), ('x', x'01', 2), ('y', x'00', NULL);"
+        )
+        (tmp_path / "nasmigrate.toml").write_text('[source]\npath = "app.db"\n')
+        nasmigrate(tmp_path, "plan")
+        plan = Plan.model_validate_json((tmp_path / ".nasmigrate/runs/latest/plan.json").read_bytes())
+        columns = [("t", "x"), ("t", "value"), ("a", "v")]
+        every = list(statements(plan))
+        assert len(every) == len(columns)
+
+        def rows() -> list[object]:
+            return [*connection.execute("SELECT * FROM t"), *connection.execute('SELECT * FROM "a"')]
+
+        def values() -> list[object]:
+            return [
+                connection.execute(f"SELECT typeof({column}), quote({column}) FROM {table} ORDER BY 1, 2").fetchall()
+                for table, column in columns
+            ]
+
+        was, seen = values(), [rows()]
+        for statement in every:
+            for places in ((0, 1), (1, 2), (2, 2), (3, 0), (0, 9)):
+                changed = connection.execute(statement, places).rowcount
+                assert values() == was
+                assert (rows() != seen[-1]) == (changed == 2)
+                seen.append(rows())

@@ -1,8 +1,9 @@
 """Synthetic writes for a rehearsed cutover: `python -m nasmigrate.workflows.rehearsal_writer FILE STATEMENTS`.
 
 An application of its own process writes to a copy of the source, table after table, until it is refused or killed. A
-write gives a row the value that another row has in the same column, so that every value is one the plan knows; columns
-of keys, constraints and checks are left alone. It writes down nothing: the comparison afterwards is of all rows.
+write exchanges the values of two rows in one column, so that a snapshot of any moment holds the values that the plan
+was made of, and leads to the same plan; columns of keys, constraints and checks are left alone. It writes down nothing:
+the comparison afterwards is of all rows.
 
 The statements come as JSON: to read a plan, a process loads far more than it takes to write.
 """
@@ -53,18 +54,27 @@ def writable_columns(table: PlanTable) -> tuple[str, ...]:
 
 
 def statements(plan: Plan) -> Iterator[str]:
-    """One UPDATE per column that may be written; `?1` and `?2` say how far down the rows are."""
+    """One UPDATE per column that may be written; `?1` and `?2` say how far down the two rows are."""
     for table in plan.tables:
-        name = quote_ident(table.name)
-        key = [quote_ident(column) for column in (table.primary_key if table.without_rowid else ("rowid",))]
-        place = f"({', '.join(key)})" if len(key) > 1 else key[0]
         if not table.without_rowid and any(column.name.lower() == "rowid" for column in table.columns):
             continue
-        for column in map(quote_ident, writable_columns(table)):
-            yield (
-                f"UPDATE {name} SET {column} = (SELECT {column} FROM {name} LIMIT 1 OFFSET ?1)"  # noqa: S608
-                f" WHERE {place} = (SELECT {', '.join(key)} FROM {name} LIMIT 1 OFFSET ?2)"
-            )
+        key = [quote_ident(column) for column in (table.primary_key if table.without_rowid else ("rowid",))]
+        for column in writable_columns(table):
+            yield _exchange(quote_ident(table.name), key, quote_ident(column))
+
+
+def _exchange(table: str, key: Sequence[str], column: str) -> str:
+    """The UPDATE for one column; the names are quoted. What it writes is known before it changes the first row."""
+    names = [f"key_{place}" for place in range(len(key))]
+    terms = ", ".join(f"{term} AS {name}" for term, name in zip(key, names, strict=True))
+    one, other = (f"(SELECT {terms}, {column} AS value FROM {table} LIMIT 1 OFFSET ?{row})" for row in (1, 2))  # noqa: S608
+    keys = ", ".join(f"a.{name} AS {name}" for name in names)
+    rows = " UNION ALL ".join(
+        f"SELECT {keys}, b.value AS value FROM {a} AS a, {b} AS b"  # noqa: S608
+        for a, b in ((one, other), (other, one))
+    )
+    here = " AND ".join(f"written.{term} = exchanged.{name}" for term, name in zip(key, names, strict=True))
+    return f"UPDATE {table} AS written SET {column} = exchanged.value FROM ({rows}) AS exchanged WHERE {here}"  # noqa: S608
 
 
 def write(path: Path, every: Sequence[str]) -> None:
