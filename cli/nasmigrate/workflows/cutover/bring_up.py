@@ -30,8 +30,8 @@ from nasmigrate.workflows.load import load
 from nasmigrate.workflows.prepare import Prepared, revisions_directory
 from nasmigrate.workflows.run import Run
 
-FIXED_FREEZE = 0.1
-"""Seconds of a freeze that do not depend on the rows: fence, check by a fresh process, connections at hand."""
+FIXED_FREEZE = 0.05
+"""Seconds of a freeze that do not depend on the rows: the fence and its commit, on a disk that is not quick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
