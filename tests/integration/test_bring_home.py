@@ -227,6 +227,44 @@ def test_rows_come_home_past_chunks_whose_digests_nobody_made(pipeline: Pipeline
     sides.assert_home()
 
 
+@pytest.mark.parametrize("without_rowid", ["", "WITHOUT ROWID"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE nc SET v = 100 WHERE k = 'a'",
+        "DELETE FROM nc WHERE k = 'A'; UPDATE nc SET k = 'A' WHERE k = 'a'",
+        "UPDATE nc SET k = 'x' WHERE k = 'a'; UPDATE nc SET k = 'a' WHERE k = 'A'; UPDATE nc SET k = 'A' WHERE k = 'x'",
+        "UPDATE nc SET v = v + 10, w = w || k",
+        "DELETE FROM nc WHERE k = 'a'",
+    ],
+)
+def test_rows_that_differ_in_case_alone_are_two(
+    pipeline: Pipeline, tmp_path: Path, change: str, without_rowid: str
+) -> None:
+    shape = f"(k TEXT NOT NULL COLLATE NOCASE, v INTEGER, w TEXT, PRIMARY KEY (k COLLATE BINARY)) {without_rowid}"
+    sides = make(
+        pipeline,
+        tmp_path,
+        f"CREATE TABLE nc {shape}; INSERT INTO nc VALUES ('a', 1, 'x'), ('A', 2, 'y'), ('b', 3, 'z')",
+    )
+    sides.postgres(change)
+    sides.bring_home()
+    sides.assert_home()
+
+
+def test_rows_of_a_table_that_inherits_are_not_this_tables(pipeline: Pipeline, tmp_path: Path) -> None:
+    sides = make(pipeline, tmp_path)
+    sides.postgres(
+        "CREATE TABLE item_2025 () INHERITS (item); INSERT INTO item_2025 (id, name) VALUES (1, 'of the child');"
+        "CREATE TABLE log_2025 () INHERITS (log); INSERT INTO log_2025 VALUES ('of the child', 1, NULL);"
+        "UPDATE item SET price = 3 WHERE id = 1; UPDATE log SET n = 8 WHERE n = 3"
+    )
+    done = sides.bring_home()
+    assert done.counts == {"item": Counts(updated=1), "log": Counts(inserted=1, deleted=1)}
+    sides.postgres("DROP TABLE item_2025, log_2025")
+    sides.assert_home()
+
+
 def test_sequences_are_the_larger_of_both(pipeline: Pipeline, tmp_path: Path) -> None:
     sides = make(pipeline, tmp_path)
     sides.postgres("INSERT INTO item (name) VALUES ('a'), ('b'); DELETE FROM item WHERE id > 100")

@@ -29,7 +29,8 @@ def copy_statement(
     `where` goes through that, or a `%` in a name of the table would be read as a placeholder.
     """
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.columns)
-    query: sql.Composable = sql.SQL("SELECT {} FROM {} s").format(columns, sql.Identifier(SCHEMA, table.target))
+    # ONLY, as counts and digests read: a table that inherits from this one holds rows of its own.
+    query: sql.Composable = sql.SQL("SELECT {} FROM ONLY {} s").format(columns, sql.Identifier(SCHEMA, table.target))
     parts = [query.as_bytes(connection)]
     if where is not None:
         parts.append(b" WHERE ")

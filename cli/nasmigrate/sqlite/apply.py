@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import apsw
 
 from nasmigrate.core.errors import StateError, TransferError
+from nasmigrate.schema.codecs import SqliteValue
 from nasmigrate.schema.home import HomeChanges, Spool, Update, Values
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.plan import Plan
@@ -91,6 +92,12 @@ class _Applier:
         self._name = f"main.{quote_ident(self._table.name)}"
         unique = _unique_columns(self._table)
         self._unique = None if unique is None else {i for i, name in enumerate(change.columns) if name in unique}
+        columns = {column.name: column for column in self._table.columns}
+        self._collated = [
+            index
+            for index, name in enumerate(change.place)
+            if name != change.rowid and columns[name].collation != "BINARY"
+        ]
         self._keeps_rowid = not self._table.without_rowid and self._table.rowid_alias is None
         raw_text = frozenset(column.name for column in plan.table(change.table).columns if column.raw_text)
         word = place_of(self._table, ())[1] if self._keeps_rowid else None
@@ -122,14 +129,7 @@ class _Applier:
         finally:
             taken_out.close()
         planned = change.counts.total + taken_out.count
-        counted = self._connection.total_changes() - before
-        if counted != planned:
-            raise TransferError(
-                f"{change.table}: {planned} changes were planned, SQLite counted {counted}",
-                hint="the file is not as it was when it was compared; nothing was kept",
-                details={"table": change.table, "planned": planned, "counted": counted},
-                code="NM0904",
-            )
+        self._require(planned, self._connection.total_changes() - before)
 
     def _word(self, name: str) -> str:
         """A column of `place` in SQL; the rowid's word stands bare."""
@@ -139,12 +139,12 @@ class _Applier:
         return self._unique is None or not self._unique.isdisjoint(update.columns)
 
     def _delete(self, place: Values) -> None:
-        marks, bound = self._binder.bind(place)
-        self._connection.execute(f"DELETE FROM {self._name} WHERE {self._located(marks)}", bound)  # noqa: S608
+        marks, bound = self._binder.bind((*place, *self._exact(place)))
+        self._one(f"DELETE FROM {self._name} WHERE {self._located(marks)}", bound)  # noqa: S608
 
     def _take_out(self, update: Update) -> Values:
         """Delete the row and give it back as it shall be, its rowid first."""
-        marks, bound = self._binder.bind(update.place)
+        marks, bound = self._binder.bind((*update.place, *self._exact(update.place)))
         row = self._whole.one(self._connection, self._located(marks), bound)
         if row is None:
             raise TransferError(f"{self._change.table}: a row to be updated is not there", code="NM0904")
@@ -155,20 +155,46 @@ class _Applier:
         self._delete(update.place)
         return tuple(values)
 
+    def _exact(self, place: Values) -> Values:
+        """The values of `place` that stand in columns of another collation than BINARY."""
+        return tuple(place[index] for index in self._collated)
+
     def _located(self, marks: Sequence[str]) -> str:
-        return " AND ".join(
-            f"{self._word(name)} = {mark}" for name, mark in zip(self._change.place, marks, strict=True)
-        )
+        """The condition for the row at a place; its marks are those of the place, then those of `_exact`.
+
+        By a column's own collation 'a' and 'A' may be one, though a unique index by BINARY lets both be there. That
+        comparison stays in the condition beside the exact one: the column's index may serve it alone.
+        """
+        names = [self._word(name) for name in self._change.place]
+        terms = [f"{name} = {mark}" for name, mark in zip(names, marks, strict=False)]
+        exact = zip(self._collated, marks[len(names) :], strict=True)
+        terms += [f"{names[index]} COLLATE BINARY = {mark}" for index, mark in exact]
+        return " AND ".join(terms)
 
     def _update(self, update: Update) -> None:
-        marks, bound = self._binder.bind((*update.values, *update.place))
+        marks, bound = self._binder.bind((*update.values, *update.place, *self._exact(update.place)))
         count = len(update.columns)
         sets = ", ".join(
             f"{quote_ident(self._change.columns[column])} = {mark}"
             for column, mark in zip(update.columns, marks[:count], strict=True)
         )
         sql = f"UPDATE OR ABORT {self._name} SET {sets} WHERE {self._located(marks[count:])}"  # noqa: S608
+        self._one(sql, bound)
+
+    def _one(self, sql: str, bound: Sequence[SqliteValue]) -> None:
+        """Run a statement that must move one row, whatever the sum of all may be."""
+        before = self._connection.total_changes()
         self._connection.execute(sql, bound)
+        self._require(1, self._connection.total_changes() - before)
+
+    def _require(self, planned: int, counted: int) -> None:
+        if counted != planned:
+            raise TransferError(
+                f"{self._change.table}: {planned} changes were planned, SQLite counted {counted}",
+                hint="the file is not as it was when it was compared; nothing was kept",
+                details={"table": self._change.table, "planned": planned, "counted": counted},
+                code="NM0904",
+            )
 
     def _insert(self, columns: Sequence[str], rows: Iterable[Values]) -> None:
         names = ", ".join(name if name == self._whole.rowid else quote_ident(name) for name in columns)
