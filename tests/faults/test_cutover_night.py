@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import threading
 import time
+import uuid
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jsonschema
 import psycopg
-from support.night import LIMIT, Night
+import pytest
+from support import cases
+from support.night import LIMIT, Night, night_on
 from support.processes import nasmigrate
 
 from nasmigrate.core.phases import CUTOVER, ROLLBACK
 from nasmigrate.core.result import Result
+from nasmigrate.postgres.embedded import EmbeddedServer
 from nasmigrate.report.reading import headline
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
@@ -327,3 +332,36 @@ def wait_for(condition: object) -> None:
             pass
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def test_an_application_with_functions_of_its_own_goes_there_and_back(durable: EmbeddedServer, tmp_path: Path) -> None:
+    case = "T92-functions-of-the-application"
+    with night_on(durable.dsn, tmp_path, None, f"n{uuid.uuid4().hex[:10]}") as night:
+        cases.build(case, night.source)
+        settings = night.folder / "nasmigrate.toml"
+        accepted = [finding.where for finding in cases.load(case).findings]
+        assert accepted == ["people_check1", "posts_slug"]
+        settings.write_text(
+            settings.read_text()
+            .replace("TRIGGER_NOT_CARRIED:products_words", "TRIGGER_NOT_CARRIED:posts_slug")
+            .replace("VIRTUAL_TABLE:words", "CHECK_NOT_TRANSLATED:people_check1")
+            .replace(', "WAL_ABSENT:app.db"', "")
+            .replace("arrival_timeout = 10.0", "arrival_timeout = 0.1")
+        )
+        rehearsed = night.run("rehearse")
+        assert rehearsed.returncode == 0, rehearsed.stdout + rehearsed.stderr
+        done = night.document("cutover")
+        assert done["code"] == 4, done  # it was not restarted
+        gates: list[dict[str, str]] = done["gates"]  # type: ignore[assignment]
+        assert [gate["name"] for gate in gates if gate["status"] in ("fail", "inconclusive")] == ["route"]
+        with psycopg.connect(night.as_application) as application:
+            application.execute("INSERT INTO people (email) VALUES ('cid@example.org')")
+            application.execute("UPDATE posts SET title = 'New'")
+        back = night.document("rollback")
+        assert back["code"] == 0, back
+        with closing(sqlite3.connect(night.source)) as home:
+            assert home.execute("SELECT email FROM people WHERE id = 3").fetchall() == [("cid@example.org",)]
+            assert home.execute("SELECT title, slug FROM posts").fetchall() == [("New", "first-words")]
+            home.create_function("regexp", 2, lambda pattern, text: bool(re.search(pattern, text)))
+            with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+                home.execute("INSERT INTO people (email) VALUES ('nobody')")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from support import cases
 from support.pipeline import Pipeline
 from support.postgres import fresh_database
 from support.two_sides import TwoSides, two_sides
@@ -322,6 +323,30 @@ def test_a_constraint_of_the_file_stops(pipeline: Pipeline, tmp_path: Path) -> N
     )
     sides.postgres("ALTER TABLE t DROP CONSTRAINT t_check1; UPDATE t SET n = -1")
     with pytest.raises(RowRefused):
+        sides.bring_home()
+
+
+def test_rows_come_home_past_checks_and_triggers_that_call_functions_of_the_application(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    live = tmp_path / "live.db"
+    cases.build("T92-functions-of-the-application", live)
+    with closing(sqlite3.connect(live)) as connection:
+        connection.executescript("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n > 0))")
+    sides = two_sides(pipeline, live)
+    sides.postgres(
+        "INSERT INTO people (email) VALUES ('cid@example.org'); UPDATE people SET email = 'x@y' WHERE id = 1;"
+        "DELETE FROM people WHERE id = 2; INSERT INTO posts (title, slug) VALUES ('New', 'new');"
+        "UPDATE posts SET title = 'Old' WHERE id = 1; INSERT INTO t (n) VALUES (1)"
+    )
+    assert sides.bring_home().changed_rows == 6
+    sides.assert_equal()
+    with closing(sqlite3.connect(live)) as connection:
+        assert connection.execute("SELECT * FROM people").fetchall() == [(1, "x@y"), (3, "cid@example.org")]
+        assert connection.execute("SELECT * FROM posts").fetchall() == [(1, "Old", "first-words"), (2, "New", "new")]
+    # The CHECKs of other tables act as ever, whatever was set aside before them.
+    sides.postgres("ALTER TABLE t DROP CONSTRAINT t_check1; UPDATE t SET n = -1; UPDATE people SET email = 'z@y'")
+    with pytest.raises(RowRefused, match="table t"):
         sides.bring_home()
 
 

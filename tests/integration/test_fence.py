@@ -15,7 +15,7 @@ import apsw
 import pytest
 from support.plants import CARELESS_CHILD
 
-from nasmigrate.core.errors import FenceLost, SourceLocked
+from nasmigrate.core.errors import FenceLost, SourceError, SourceLocked
 from nasmigrate.sqlite.fence import FENCE_TABLE, MESSAGE, Fence, drop_fence, make_fence, read_fence
 from nasmigrate.sqlite.live import FreezeExpired, LiveProcess, LockLost, fence_of, live_process
 
@@ -260,3 +260,54 @@ def test_fence_and_triggers_come_and_go_in_one_transaction(path: Path) -> None:
         drop_fence(connection)
         connection.execute("COMMIT").fetchall()
         assert connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall() == schema
+
+
+FUNCTIONS = """
+CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT CHECK (email REGEXP '@'));
+CREATE TABLE posts (id INTEGER PRIMARY KEY, title TEXT, slug TEXT DEFAULT (slug('none')));
+CREATE TRIGGER posts_slug AFTER INSERT ON posts BEGIN UPDATE posts SET slug = slug(new.title); END;
+"""
+
+
+def of_the_application(file: Path, sql: str) -> sqlite3.Connection:
+    """The application's connection: with functions that nobody else has."""
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.create_function("regexp", 2, lambda pattern, text: pattern in text, deterministic=True)
+    connection.create_function("slug", 1, lambda text: f"s-{text}", deterministic=True)
+    connection.executescript(sql)
+    return connection
+
+
+def test_tables_whose_writes_call_functions_of_the_application_are_fenced(tmp_path: Path) -> None:
+    file = tmp_path / "app.db"
+    with closing(of_the_application(file, FUNCTIONS)) as application:
+        with live_process(file) as process, live_process(file) as newcomer:
+            process.freeze(busy=1.0, limit=5.0)
+            with live_process(file) as witness:
+                process.fence(FENCE, witness=witness)
+            assert newcomer.probe(busy=1.0) == (FENCE, ())
+        for write in ("INSERT INTO people VALUES (1, 'a@b')", "INSERT INTO posts (title) VALUES ('x')"):
+            with pytest.raises(sqlite3.IntegrityError, match="moved to PostgreSQL"):
+                application.execute(write)
+        with live_process(file) as process:
+            process.lift_any(busy=1.0)
+        application.execute("INSERT INTO posts (title) VALUES ('x')")
+        assert application.execute("SELECT slug FROM posts").fetchall() == [("s-x",)]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "CREATE TABLE t (a, g AS (slug(a)) STORED)",
+        "CREATE TABLE t (a, g AS (slug(a)))",
+        "CREATE TABLE t (a); CREATE INDEX i ON t (slug(a))",
+        "CREATE TABLE t (a); CREATE INDEX i ON t (a) WHERE slug(a) <> ''",
+    ],
+)
+def test_a_table_that_no_rollback_could_write_is_named_before_anything_is(tmp_path: Path, part: str) -> None:
+    file = tmp_path / "app.db"
+    with closing(of_the_application(file, f"CREATE TABLE other (a); {part}")) as application:
+        with live_process(file) as process, pytest.raises(SourceError, match=r"table t: slug\(\)") as refused:
+            process.freeze(busy=1.0, limit=5.0)
+        assert "no rollback could bring rows home" in str(refused.value.hint)
+        application.execute("INSERT INTO t (a) VALUES ('x')")

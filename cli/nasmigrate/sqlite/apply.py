@@ -20,6 +20,7 @@ from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.bind import Binder
 from nasmigrate.sqlite.quoting import quote_ident
 from nasmigrate.sqlite.read import Selection
+from nasmigrate.sqlite.stand_ins import without_opaque_checks
 from nasmigrate.sqlite.write_back import RowRefused
 
 _ROWIDS = ("rowid", "_rowid_", "oid")
@@ -115,7 +116,7 @@ class _Applier:
         before = self._connection.total_changes()
         taken_out: Spool[Values] = Spool()
         try:
-            with self._refusals():
+            with self._refusals(), without_opaque_checks(self._connection, self._table.name):
                 for place in change.deleted:
                     self._delete(place)
                 for update in change.updated:

@@ -14,6 +14,7 @@ import apsw
 
 from nasmigrate.sqlite.quoting import quote_ident
 from nasmigrate.sqlite.schema_text import OURS
+from nasmigrate.sqlite.stand_ins import function_of_stored_parts, nothing, with_stand_ins
 
 FENCE_TABLE: Final = "_nasmigrate_fence"
 MESSAGE: Final = "nasmigrate: this database has moved to PostgreSQL and takes no writes; see `nasmigrate status`"
@@ -89,6 +90,18 @@ def fenced_tables(connection: apsw.Connection) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def ways_home_closed(connection: apsw.Connection) -> tuple[tuple[str, str], ...]:
+    """Tables that nobody but the application can write, each with a function that only it has.
+
+    An index or a generated column calls it. Such a table could be fenced, but no rollback could bring a row home.
+
+    Raises:
+        apsw.Error: SQLite failed.
+    """
+    found = ((table, function_of_stored_parts(connection, table)) for table in fenced_tables(connection))
+    return tuple((table, function) for table, function in found if function is not None)
+
+
 def make_fence(connection: apsw.Connection, fence: Fence) -> int:
     """Write fence and triggers into the open transaction; how many tables are fenced.
 
@@ -147,8 +160,7 @@ def tables_that_take_writes(connection: apsw.Connection) -> tuple[str, ...]:
     try:
         for table in fenced_tables(connection):
             try:
-                # BEFORE triggers fire ahead of every constraint, so the row's content does not matter.
-                connection.execute(f"INSERT INTO {quote_ident(table)} DEFAULT VALUES").fetchall()
+                _insert_anything(connection, table)
             except apsw.ConstraintError as error:
                 if getattr(error, "extendedresult", None) == apsw.SQLITE_CONSTRAINT_TRIGGER and MESSAGE in str(error):
                     continue
@@ -156,3 +168,12 @@ def tables_that_take_writes(connection: apsw.Connection) -> tuple[str, ...]:
     finally:
         connection.execute("ROLLBACK").fetchall()
     return tuple(taking)
+
+
+def _insert_anything(connection: apsw.Connection, table: str) -> None:
+    """BEFORE triggers fire ahead of every constraint, so the row's content does not matter.
+
+    SQLite prepares the CHECKs and the application's triggers first, which may call functions of the application's.
+    """
+    text = f"INSERT INTO {quote_ident(table)} DEFAULT VALUES"
+    with_stand_ins(connection, lambda: connection.execute(text).fetchall(), nothing)

@@ -66,6 +66,7 @@ class LiveProcess:
 
         Raises:
             SourceLocked: others kept the lock for `busy` seconds.
+            SourceError: an index or a generated column calls a function that only the application has.
         """
         seen = self._ask("freeze", busy=busy, limit=limit)
         self._wal = seen["journal_mode"] == "wal"
@@ -204,6 +205,13 @@ class LiveProcess:
     def _refused(self, do: str, kind: str, message: str) -> SourceError | FenceLost:
         if kind == "fence":
             return FenceLost(f"{self.path}: {message}", hint="nasmigrate status says where things stand")
+        if kind == "functions":
+            return SourceError(
+                f"{self.path}: {message}",
+                hint="no rollback could bring rows home into such a table: let the application drop that index, or keep"
+                " what it computes in an ordinary column",
+                code="NM0711",
+            )
         if kind == "deadline":
             return FreezeExpired(f"{self.path}: {message}", hint="the source is as it was")
         if kind == "busy":

@@ -30,6 +30,7 @@ from nasmigrate.sqlite.fence import (
     read_fence,
     stamp_fence,
     tables_that_take_writes,
+    ways_home_closed,
 )
 from nasmigrate.sqlite.locks import holder_of_write_lock
 from nasmigrate.sqlite.schema_text import digest_of_schema, schema_text
@@ -94,6 +95,9 @@ class LiveFile:
         journal_mode = str(connection.pragma("journal_mode"))
         # EXTRA also syncs the folder after the journal is deleted, which is what commits there.
         connection.pragma("synchronous", "FULL" if journal_mode == "wal" else "EXTRA")
+        if closed := ways_home_closed(connection):
+            tables = "; ".join(f"table {table}: {function}()" for table, function in closed)
+            raise Refused("functions", f"an index or a generated column calls what only the application has: {tables}")
         connection.execute("BEGIN IMMEDIATE").fetchall()
         limit = request.get("limit")
         self.deadline = None if limit is None else self._clock() + float(limit)

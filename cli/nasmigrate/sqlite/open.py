@@ -30,6 +30,7 @@ from nasmigrate.core.errors import (
     SourceHostile,
     SourceLocked,
 )
+from nasmigrate.sqlite.stand_ins import missing_function
 
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for a lock before giving up."""
@@ -465,4 +466,12 @@ def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
         return made(SourceError, "the file's own SQL asked for more than reading")
     if isinstance(error, (apsw.TooBigError, apsw.NoMemError)):
         return made(SourceHostile, "an expression of the schema makes values larger than the file can explain")
+    if missing_function(error):
+        return SourceError(
+            message,
+            hint="only the application has that function, and the file's own text calls it (a generated column, an"
+            " index): keep what it computes in an ordinary column",
+            details=details,
+            code="NM0711",
+        )
     return made(SourceError, None)

@@ -20,6 +20,7 @@ from nasmigrate.schema.plan import PlanTable
 from nasmigrate.sqlite.bind import Binder
 from nasmigrate.sqlite.open import mapped_errors
 from nasmigrate.sqlite.quoting import quote_ident
+from nasmigrate.sqlite.stand_ins import missing_function, with_stand_ins
 
 # What a CREATE TABLE of the file's own text may do, and nothing else: the text comes from a stranger's file.
 _DDL_ACTIONS = frozenset(
@@ -122,6 +123,17 @@ class SqliteWriter:
                     hint="the target holds a row that the source's own constraints forbid; compare it with the source",
                     details={"table": table.name, "rows_before": written},
                 ) from error
+            except apsw.SQLError as error:
+                function = missing_function(error)
+                if function is None:
+                    raise
+                raise SourceError(
+                    f"table {table.name}: a generated column calls {function}(), which only the application has: its"
+                    " values can neither be proven nor brought home",
+                    hint="keep what it computes in an ordinary column",
+                    details={"table": table.name},
+                    code="NM0711",
+                ) from error
         return written
 
     def _create(self, name: str) -> None:
@@ -133,7 +145,8 @@ class SqliteWriter:
         text = self._schema.table(name).sql
         self._connection.authorizer = allow_ddl
         try:
-            self._connection.execute(text)
+            # A CHECK may call functions of the application's; CHECKs are ignored here, so it is never evaluated.
+            with_stand_ins(self._connection, lambda: self._connection.execute(text))
         except apsw.Error as error:
             raise SourceError(
                 f"table {name}: its CREATE TABLE text cannot be run in a new file: {error}",
