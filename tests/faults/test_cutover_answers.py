@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from psycopg import sql
 from support.night import Night
 
 from nasmigrate.core.config import load_config
@@ -57,6 +58,25 @@ def losing(real: Callable[..., None], *, committed: bool) -> Callable[..., None]
     return wrapped
 
 
+class Heard:
+    """A watchdog that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def frozen(self, _pid: int, _limit: float | None) -> None:
+        """See Watchdog."""
+        self.stages.append("frozen")
+
+    def fencing(self) -> None:
+        """See Watchdog."""
+        self.stages.append("fencing")
+
+    def decided(self) -> None:
+        """See Watchdog."""
+        self.stages.append("decided")
+
+
 @pytest.mark.parametrize("committed", [True, False])
 def test_the_answer_to_the_opening_is_lost(committed: bool, night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "open_target", losing(control_row.open_target, committed=committed))
@@ -69,12 +89,20 @@ def test_the_answer_to_the_closing_is_lost(committed: bool, night: Night, monkey
     assert cut_over(night).exit_code == 0
     night.wait_for_writes()
     monkeypatch.setattr(rollback_run, "drain", losing(control_row.drain, committed=committed))
+    heard = Heard()
+    monkeypatch.setattr(rollback_run, "start_watchdog", lambda *_arguments: heard)
     context, source, target = ends(night)
     if committed:
         assert rollback(context, source, target, RollbackOptions()).exit_code == 0  # type: ignore[arg-type]
     else:
         with pytest.raises(RolledBack):
             rollback(context, source, target, RollbackOptions())  # type: ignore[arg-type]
+        # A refusal is an answer too: there is nothing left that a watchdog would have to settle.
+        with psycopg.connect(night.dsn) as connection:
+            connection.execute(sql.SQL("GRANT INSERT ON tags TO {}").format(sql.Identifier(night.role)))
+        with pytest.raises(RolledBack, match="Postgres serves as before"):
+            rollback(context, source, target, RollbackOptions())  # type: ignore[arg-type]
+    assert heard.stages == ["fencing", "decided"] * (1 if committed else 2)
     assert night.assert_one_serves_and_nothing_is_lost() == ("SQLite" if committed else "Postgres")
 
 

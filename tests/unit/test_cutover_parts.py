@@ -24,7 +24,7 @@ from nasmigrate.workflows.cutover.hooks import run_hook, run_program
 from nasmigrate.workflows.cutover.interrupts import hold_interrupts
 from nasmigrate.workflows.cutover.journal import FILE, Journal, read_journal
 from nasmigrate.workflows.cutover.options import Options, freeze_limit, night_plan
-from nasmigrate.workflows.cutover.watchdog import watch
+from nasmigrate.workflows.cutover.watchdog import settle, watch
 from nasmigrate.workflows.demo.oracle import Told, judge, read_log
 
 ENV = """# the shop
@@ -207,6 +207,33 @@ def test_a_watchdog_settles_only_what_is_undecided() -> None:
     assert told(begin, frozen) == [["resume"]]
     assert told(begin, frozen, {"stage": "fencing"}) == [["resume"]]
     assert told(begin, frozen, {"stage": "fencing"}, {"stage": "decided"}, end=False) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries"),
+    [
+        # Postgres serves, and the proof is inconclusive because it was written to since: so it stays.
+        (['4 {"writer": "Postgres", "control": {"state": "OPEN"}}'], 1),
+        (['4 {"writer": "SQLite", "control": {"state": "CLOSED"}}'], 1),
+        (['4 {"writer": "neither", "control": {"state": "CLOSED"}}', "0 {}"], 2),
+        (['4 {"writer": "SQLite", "control": {"state": "DRAINING"}}', "0 {}"], 2),
+        (['4 {"writer": "neither", "control": null}', '4 {"error": {"code": "NM0401"}}', "4 torn", "0 {}"], 4),
+        (["8 {}", "11 {}"], 2),
+    ],
+)
+def test_a_watchdog_tries_until_one_engine_serves(
+    answers: list[str], tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nasmigrate.workflows.cutover.watchdog.FIRST_PAUSE", 0.0)
+    left = tmp_path / "answers"
+    left.write_text("\n".join([*answers, "0 one try too many"]))
+    resume = tmp_path / "resume"
+    resume.write_text(
+        f"#!/bin/sh\nread -r code document < {left}\nsed -i 1d {left}\nprintf '%s' \"$document\"\nexit $code\n"
+    )
+    resume.chmod(0o700)
+    settle([str(resume)])
+    assert len(left.read_text().splitlines()) == len(answers) + 1 - tries
 
 
 def test_a_watchdog_kills_the_holder_of_the_lock_only_before_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,10 @@ SILENCE = 90.0
 """Seconds after the fence in which the tool must have decided."""
 FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
 """Seconds between two tries of `resume`, doubled each time."""
-ANSWERS = (0, 3, 4, 10, 11, 13)
-"""Exit codes after which trying again changes nothing; 4 only when Postgres answered."""
+ANSWERS = (0, 3, 10, 11, 13)
+"""Exit codes after which trying again changes nothing."""
+INCONCLUSIVE = 4
+"""Exit code after which it changes nothing only if one engine serves."""
 
 
 class Watchdog(Protocol):
@@ -172,13 +174,28 @@ def settle(words: list[str]) -> None:
     """Run `resume` until it ends with an answer."""
     pause = FIRST_PAUSE
     while True:
-        _say(f"the cutover is undecided: {' '.join(words[:4])}")
-        code = subprocess.run(words, stdin=subprocess.DEVNULL, check=False).returncode
-        _say(f"it ended with {code}")
-        if code in ANSWERS and code != 4:
+        _say(f"undecided: {' '.join(words[:4])}")
+        done = subprocess.run([*words, "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        _say(f"it ended with {done.returncode}: {done.stdout.decode(errors='replace').strip()}")
+        if _is_answer(done.returncode, done.stdout):
             return
         time.sleep(pause)
         pause = min(LAST_PAUSE, pause * 2)
+
+
+def _is_answer(code: int, document: bytes) -> bool:
+    """Whether trying again would change nothing.
+
+    What is inconclusive once one engine serves (a proof that the application's writes have overtaken, an application
+    that has not arrived) stays so, and every try would restart the application.
+    """
+    if code != INCONCLUSIVE:
+        return code in ANSWERS
+    try:
+        status = json.loads(document)
+        return status["control"]["state"] in ("CLOSED", "OPEN") and status["writer"] in ("SQLite", "Postgres")
+    except (ValueError, KeyError, TypeError):
+        return False  # an error, or Postgres did not answer
 
 
 def _say(text: str) -> None:

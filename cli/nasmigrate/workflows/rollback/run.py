@@ -133,7 +133,14 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
         stack.enter_context(hold_interrupts())
         with steps("R3"):
             watchdog.fencing()
-            _close(ends, target, held, common)
+            try:
+                _close(ends, target, held, common)
+            except OpeningInDoubt:
+                raise
+            except NasmigrateError:
+                if not way.closed:
+                    watchdog.decided()  # it was refused, and Postgres serves as before
+                raise
             way.closed = True
             closed = common.clock()
             steps.committed("R3")
@@ -343,9 +350,7 @@ def _was_closed(ends: Ends, held: Held, options: Options, first: TargetError) ->
                 connection.rollback()
             return row is not None and row.epoch == held.epoch and row.state is State.DRAINING
         except TargetError as error:
-            if not lost(error):
-                raise
-            if options.clock() >= until:
+            if not lost(error) or options.clock() >= until:
                 raise OpeningInDoubt(
                     f"Postgres does not answer, so it is not known whether it was closed: {first.message}",
                     hint="bring it back, then nasmigrate status; every row is still there",
