@@ -157,12 +157,30 @@ def test_an_interrupt_before_the_opening_puts_everything_back(night: Night) -> N
     assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
 
 
-def test_an_interrupt_between_fence_and_opening_waits_for_the_opening(night: Night) -> None:
+def test_an_interrupt_between_fence_and_opening_is_too_late_and_the_application_follows(night: Night) -> None:
+    flags = night.folder / "maintenance"
+    night.write_settings(app=f'maintenance_on = "touch {flags}"\nmaintenance_off = "rm -f {flags}"')
+    before = night.env_file.read_text()
     process = night.drive("cutover", "P6:committed", signal.SIGINT)
-    assert process.returncode != 0
+    assert process.returncode == 0, (night.folder / "driver.log").read_text()
     assert night.takers() == {"Postgres"}
-    assert night.document("resume")["code"] in (0, 4)
-    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+    assert night.as_application in night.env_file.read_text()
+    assert not flags.exists()
+    night.wait_for_writes()
+    # The same the other way: once the rows are home, the application is led there.
+    process = night.drive("rollback", "R3:committed", signal.SIGINT)
+    assert process.returncode == 0, (night.folder / "driver.log").read_text()
+    assert night.env_file.read_text() == before
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+def test_what_was_killed_before_it_was_routed_is_told_by_status_and_finished_by_resume(night: Night) -> None:
+    night.drive("cutover", "P7:committed")
+    night.stop_writers()
+    status = night.document("status")
+    assert "nasmigrate resume" in str(status["next_step"])
+    assert any("has not arrived" in line for line in status["says"])  # type: ignore[attr-defined]
+    night.start_writers(("w2",))
 
 
 def test_hooks_fail_before_the_freeze_and_are_told_after_the_opening(night: Night) -> None:

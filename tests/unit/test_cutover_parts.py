@@ -273,6 +273,10 @@ def test_an_interrupt_is_kept_until_the_end() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         reached.append(True)
     assert reached
+    with hold_interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupts.too_late = True
+    assert interrupts.came
     with pytest.raises(ValueError, match="first"), hold_interrupts():
         os.kill(os.getpid(), signal.SIGTERM)
         raise ValueError("first")

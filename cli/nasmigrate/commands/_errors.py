@@ -57,7 +57,7 @@ def interrupted(app: App) -> int:
         words.append("--resume")
     go_on = redact(" ".join(shlex.quote(word) for word in words))
     if command in ("cutover", "rollback", "resume", "abort"):
-        hint = "nasmigrate status says which engine serves; nasmigrate resume settles what is undecided"
+        hint = "nasmigrate status says which engine serves; nasmigrate resume settles or finishes what is left"
     else:
         hint = f"the source was not changed; to go on: {go_on}"
     log = run.path("debug.log") if run else None

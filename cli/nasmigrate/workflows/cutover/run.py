@@ -210,7 +210,7 @@ def _putting_back(routing: Routing, steps: Steps) -> Iterator[None]:
         raise  # nobody writes: the page stays until it is settled
     except BaseException as error:
         if steps.has_committed("P7"):
-            raise  # an interrupt that was kept back: Postgres serves, and what the old application needs stays off
+            raise  # Postgres serves, and what the old application needs stays off
         if not routing.options.scratch:
             troubles: list[str] = []
             after(routing, "maintenance_off", app.maintenance_off, troubles)
@@ -231,6 +231,11 @@ def _putting_back(routing: Routing, steps: Steps) -> Iterator[None]:
 def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, opened: Opened, proof: Proof) -> Result:
     """Route and prove. Postgres serves whatever happens here, so failures are gates and nothing else."""
     run, ends, options = steps.run, routing.ends, routing.options
+    if opened.interrupted:
+        run.context.reporter.note(
+            "the interrupt came too late: Postgres is open, so the application is led there; nasmigrate rollback goes"
+            " back"
+        )
     settle(run, ends)
     if not options.scratch:
         after(routing, "after_open", routing.config.cutover.after_open, [])

@@ -65,6 +65,8 @@ class Opened:
 
     `frozen_seconds` are from the lock to the fence's commit, `copy_seconds` the part of them in which the pages were
     copied, `fence_seconds` that of the fence; `open_seconds` are from there to the opening.
+
+    `interrupted`: somebody wanted to stop it, too late: the opening is the commit point, so the application follows.
     """
 
     fence: Fence
@@ -75,6 +77,7 @@ class Opened:
     copy_seconds: float
     fence_seconds: float
     open_seconds: float
+    interrupted: bool
 
 
 def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack) -> Opened:
@@ -119,7 +122,7 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
                 steps.committed("P5")
                 # From here on nobody writes to Postgres before the opening, so this is what will be opened.
                 before.execute("SELECT 1")
-            inner.enter_context(hold_interrupts())
+            interrupts = inner.enter_context(hold_interrupts())
             with steps("P6"):
                 fenced = these.clock()
                 fence = these.ends.new_fence(these.these.run_id, these.identity, these.held.epoch)
@@ -132,6 +135,7 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
                 tried = True
                 open_postgres(these.ends, these.held, "cutover", connection=writer)
                 opened = these.clock()
+                interrupts.too_late = True
                 steps.committed("P7")
         except OpeningInDoubt:
             raise
@@ -153,6 +157,7 @@ def switch(steps: Steps, these: Switching, watchdog: Watchdog, stack: ExitStack)
         copy_seconds=copied - began,
         fence_seconds=thawed - fenced,
         open_seconds=opened - thawed,
+        interrupted=interrupts.came,
     )
 
 

@@ -130,7 +130,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             brought = common.clock()
             files = leave_behind(target, plan, drift, run.directory.root / LEFT_BEHIND) if drift.lines else ()
             home.require_lock(witness)
-        stack.enter_context(hold_interrupts())
+        interrupts = stack.enter_context(hold_interrupts())
         with steps("R3"):
             watchdog.fencing()
             try:
@@ -147,6 +147,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
         with steps("R4"):
             home.commit(patience=config.lock_wait, clock=common.clock, sleep=common.sleep)
             unlocked = common.clock()
+            interrupts.too_late = True  # SQLite serves, so the application follows
             steps.committed("R4")
             home.require_home(witness, busy=ends.busy)
             watchdog.decided()
