@@ -9,11 +9,13 @@ from pathlib import Path
 
 from nasmigrate.core.context import Context
 from nasmigrate.core.envfile_edit import backup_path
-from nasmigrate.core.errors import ExitCode
+from nasmigrate.core.errors import ExitCode, TargetError
 from nasmigrate.core.result import Gate
 from nasmigrate.core.rundir import STATE_FOLDER, list_runs
 from nasmigrate.core.status import ControlFacts, FenceFacts, Status
 from nasmigrate.core.target import Target
+from nasmigrate.postgres.arrivals import arrivals
+from nasmigrate.postgres.connect import connected
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.workflows.authorities import Meaning, Standing
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
@@ -58,6 +60,8 @@ NEXT_STEP = {
     Meaning.IN_DOUBT: "bring Postgres back, then nasmigrate resume; or else nasmigrate resume --postgres-is-gone",
     Meaning.UNKNOWN: "bring Postgres back, then nasmigrate status",
 }
+_NOT_ARRIVED = "nasmigrate resume (leads the application to Postgres), or nasmigrate rollback (goes back)"
+_FINAL = "nothing: the cutover is final"
 _CODES = {
     Meaning.BETWEEN: ExitCode.INCONCLUSIVE,
     Meaning.COMING_HOME: ExitCode.INCONCLUSIVE,
@@ -90,17 +94,26 @@ def described(
 ) -> Status:
     """A standing in words, with what a command did to it."""
     control, fence, meaning = standing.control, standing.fence, standing.meaning
-    finalized = control is not None and control.finalized and meaning is Meaning.POSTGRES_SERVES
+    next_step = NEXT_STEP[meaning]
+    absent: tuple[str, ...] = ()
+    if meaning is Meaning.POSTGRES_SERVES and control is not None and control.finalized:
+        next_step = _FINAL
+    elif meaning is Meaning.POSTGRES_SERVES and not _has_arrived(ends):
+        next_step = _NOT_ARRIVED
+        absent = (
+            f"No session of role {ends.roles.application} that began since the opening is there now: the application"
+            " has not arrived, or keeps no connection.",
+        )
     return Status(
         command=command,
         source=str(ends.source),
         target=ends.target.display,
         meaning=str(meaning),
         writer=standing.writer,
-        says=(*_SAYS[meaning], *_under_way(context, standing)),
+        says=(*_SAYS[meaning], *absent, *_under_way(context, standing)),
         did=tuple(did),
         left=tuple(_left(context, standing)),
-        next_step="nothing: the cutover is final" if finalized else NEXT_STEP[meaning],
+        next_step=next_step,
         exit_code=int(_CODES.get(meaning, ExitCode.OK)) if exit_code is None else exit_code,
         control=None
         if control is None
@@ -127,6 +140,15 @@ def described(
         unreachable=standing.unreachable,
         gates=tuple(gates),
     )
+
+
+def _has_arrived(ends: Ends) -> bool:
+    """Whether the application is on Postgres, as far as it can be seen; what cannot be asked is not said."""
+    try:
+        with connected(ends.target.conninfo, purpose="nasmigrate status") as connection:
+            return arrivals(connection, ends.roles.application).since > 0
+    except TargetError:
+        return True
 
 
 def _under_way(context: Context, standing: Standing) -> Iterator[str]:

@@ -20,7 +20,7 @@ def finish_cutover(run: Run, routing: Routing) -> tuple[Gate, ...]:
     if routing.options.scratch:
         return ()
     settle(run, routing.ends)
-    gates = [route(routing)]
+    gates = [route(routing, again=True)]
     try:
         gates.append(_still_equal(run, routing))
         if routing.config.cutover.dump:

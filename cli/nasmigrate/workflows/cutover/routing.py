@@ -16,14 +16,17 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.envfile_edit import backup_path, forget_backup, holds_lines, keep_backup, put_back, set_lines
 from nasmigrate.core.errors import ConfigError, NasmigrateError, ToolFailed, WrongPhase
 from nasmigrate.core.result import Gate
+from nasmigrate.postgres.arrivals import arrivals
 from nasmigrate.workflows.cutover.compose import recreate_words
 from nasmigrate.workflows.cutover.ends import Ends
 from nasmigrate.workflows.cutover.hooks import run_hook
-from nasmigrate.workflows.cutover.journal import Journal
+from nasmigrate.workflows.cutover.journal import Journal, read_journal
 from nasmigrate.workflows.cutover.options import Options
 
 _POLL = 0.25
 _HEALTH_LIMIT = 5.0
+_RESTARTED, _TO_POSTGRES, _TO_SQLITE = "restarted", "for Postgres", "for SQLite"
+"""How the journal remembers which engine the application was restarted for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +79,13 @@ def forget_earlier(these: Routing) -> None:
     forget_backup(file)
 
 
-def route(these: Routing) -> Gate:
-    """Lead the application to Postgres and see whether it arrived; failures are in the gate, nothing is undone."""
+def route(these: Routing, *, again: bool = False) -> Gate:
+    """Lead the application to Postgres and see whether it arrived; failures are in the gate, nothing is undone.
+
+    With `again` an application that an earlier run has led there, and that is there, is not restarted.
+    """
     app, file = these.config.app, these.env_file
+    there = again and _is_there(these)
     troubles: list[str] = []
     if file is not None:
 
@@ -87,7 +94,8 @@ def route(these: Routing) -> Gate:
             set_lines(file, _values(these))
 
         _try(these, troubles, set_up)
-    _try(these, troubles, lambda: _restart(these))
+    if not there:
+        _try(these, troubles, lambda: _restart(these, _TO_POSTGRES))
     after(these, "maintenance_off", app.maintenance_off, troubles)
     after(these, "after_route", these.config.cutover.after_route, troubles)
     return _arrived(these, troubles)
@@ -108,7 +116,7 @@ def route_back(these: Routing) -> Gate:
                 )
 
         _try(these, troubles, set_back)
-    _try(these, troubles, lambda: _restart(these))
+    _try(these, troubles, lambda: _restart(these, _TO_SQLITE))
     after(these, "maintenance_off", app.maintenance_off, troubles)
     after(these, "after_rollback", these.config.cutover.after_rollback, troubles)
     if app.health_url:
@@ -154,7 +162,23 @@ def _keys(these: Routing) -> list[str]:
     return [line.partition("=")[0].strip() for line in these.config.app.env]
 
 
-def _restart(these: Routing) -> None:
+def _is_there(these: Routing) -> bool:
+    """Whether the application was restarted for Postgres, and a session of its role came since the opening.
+
+    The journal is no authority: where it is lost, the application is restarted once more.
+    """
+    restarts = [entry.detail for entry in read_journal(these.context.base)[0] if entry.kind == _RESTARTED]
+    file = these.env_file
+    try:
+        if restarts[-1:] != [_TO_POSTGRES] or (file is not None and not holds_lines(file, _values(these))):
+            return False
+        with these.ends.connected() as connection:
+            return arrivals(connection, these.ends.roles.application).since > 0
+    except NasmigrateError:
+        return False
+
+
+def _restart(these: Routing, engine: str) -> None:
     app, base, runner = these.config.app, these.context.base, these.options.runner
     if app.route == "command":
         run_hook("stop", app.stop, base, app.command_timeout, runner)
@@ -164,6 +188,7 @@ def _restart(these: Routing) -> None:
         run_hook("compose", shlex.join(words), base, app.command_timeout, runner)
     else:
         these.context.reporter.note("start the application on the engine that serves; waiting for it")
+    these.journal.add(_RESTARTED, "", engine)
 
 
 def _arrived(these: Routing, troubles: list[str]) -> Gate:
