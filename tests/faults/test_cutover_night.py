@@ -16,6 +16,8 @@ from pathlib import Path
 import jsonschema
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from support import cases
 from support.night import LIMIT, Night, night_on
 from support.processes import nasmigrate
@@ -93,6 +95,23 @@ def test_all_failed_checks_are_named_at_once(night: Night) -> None:
     for code in ("TARGET_NOT_EMPTY", "NOT_REHEARSED", "ENV_FILE", "ROLE:"):
         assert code in done.stderr, done.stderr
     assert night.takers() == {"SQLite"}
+
+
+def test_what_the_operator_may_not_do_is_found_before_anything_is_written(night: Night) -> None:
+    name = f"{night.database}_operator"
+    with psycopg.connect(night.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(sql.Identifier(name)))
+        try:
+            done = night.run("cutover", "--target", make_conninfo(night.dsn, user=name))
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+    assert done.returncode == 6, done.stderr
+    # Neither the copy's rights nor those that the roles need are only found when they are used.
+    assert "may not create a schema" in done.stderr
+    assert "GRANT CREATE ON DATABASE" in done.stderr
+    assert "may not set up the roles" in done.stderr
+    assert "GRANT CREATE ON SCHEMA" in done.stderr
+    assert night.meaning() == "no cutover was begun"
 
 
 def test_an_unrehearsed_plan_is_refused_before_anything_is_written(night: Night) -> None:
@@ -180,7 +199,17 @@ def test_what_was_killed_before_it_was_routed_is_told_by_status_and_finished_by_
     status = night.document("status")
     assert "nasmigrate resume" in str(status["next_step"])
     assert any("has not arrived" in line for line in status["says"])  # type: ignore[attr-defined]
+    assert night.document("resume")["code"] == 4  # nobody runs
     night.start_writers(("w2",))
+    assert str(night.document("status")["next_step"]).startswith("nothing now")
+    # What has arrived is left alone, however often it is resumed.
+    restarts = night.folder / "restarts"
+    night.write_settings(app=f'route = "command"\nstart = "sh -c \'echo again >> {restarts}\'"')
+    for _ in range(2):
+        assert night.document("resume")["code"] in (0, 4)
+        night.wait_for_writes()
+    assert restarts.read_text() == "again\n"
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
 
 
 def test_hooks_fail_before_the_freeze_and_are_told_after_the_opening(night: Night) -> None:
@@ -304,7 +333,16 @@ def test_what_came_after_the_cutover_is_left_behind_only_on_request(night: Night
     assert night.run("rollback", "--leave-behind").returncode == 0
     kept = sorted(path.name for path in Path(night.folder).glob(".nasmigrate/runs/*rollback*/left-behind/*"))
     assert kept == ["later.csv", "products.new-columns.csv"]
-    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+    # What was left behind stands in Postgres still, and a next cutover says so before it does anything.
+    refused = night.run("cutover")
+    assert refused.returncode == 6, refused.stderr
+    assert "TARGET_CHANGED" in refused.stderr
+    assert "later" in refused.stderr
+    assert "weight" in refused.stderr
+    with psycopg.connect(night.dsn) as connection:
+        connection.execute("DROP TABLE later; ALTER TABLE products DROP COLUMN weight")
+    assert night.run("cutover").returncode == 0
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
 
 
 def test_full_text_and_sequences_are_right_after_the_way_home(night: Night) -> None:
@@ -335,6 +373,10 @@ def test_finalize_asks_twice_and_ends_the_way_back(night: Night) -> None:
     done = nasmigrate(night.folder, "finalize", "--yes", "--confirm", night.database, "--no-way-back")
     assert done.returncode == 0, done.stderr
     assert night.run("rollback").returncode == 11
+    again = night.run("cutover")
+    assert again.returncode == 11
+    assert "was made final" in again.stderr
+    assert "rollback" not in again.stderr
     assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
 
 

@@ -88,6 +88,13 @@ class Difference(Document):
     first_differing_byte: int | None = None
     found_by: str = "digests"
 
+    @property
+    def words(self) -> str:
+        """All of it in a line: `object: later, table (planned nothing, found table)`."""
+        where = ", ".join(part for part in (self.table, self.key, self.column, self.object) if part)
+        sides = ", ".join(side for side in (self.source, self.target) if side)
+        return f"{self.kind}: {where}" + (f" ({sides})" if sides else "")
+
 
 class TableResult(Document):
     """What happened to one table. Rows are counted on each side on its own; None = not counted."""

@@ -67,6 +67,10 @@ CREATE TABLE IF NOT EXISTS nasmigrate.loading (
 """
 
 
+UNFINISHED = ("copying", "copied")
+"""States of a run whose copy is to be gone on with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """A run as the target remembers it. `plan` is the JSON of plan.json."""

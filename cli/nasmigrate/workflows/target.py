@@ -8,7 +8,7 @@ import psycopg
 
 from nasmigrate.core.errors import RunLocked, StateError, TargetNotEmpty
 from nasmigrate.postgres.catalogue_read import user_objects
-from nasmigrate.postgres.control import RunRow, has_control, latest_run
+from nasmigrate.postgres.control import UNFINISHED, RunRow, has_control, latest_run
 
 _LOCK = 0x6E61736D  # "nasm"
 """Key of the advisory lock that one tool holds on a target."""
@@ -58,7 +58,7 @@ def refuse_earlier_copy(connection: psycopg.Connection, display: str, objects: S
         run = latest_run(connection)
         connection.commit()
         if run is not None:
-            what = "an unfinished" if run.state in ("copying", "copied") else "a finished"
+            what = "an unfinished" if run.state in UNFINISHED else "a finished"
             raise TargetNotEmpty(
                 f"TARGET_NOT_EMPTY: {display} holds {what} copy of {run.source}; nothing was touched",
                 hint="`nasmigrate copy --resume` finishes it, `nasmigrate verify` checks it; or use an empty database",

@@ -14,7 +14,7 @@ from nasmigrate.core.config import Config
 from nasmigrate.core.errors import RolledBack, StateError
 from nasmigrate.postgres.catalogue import catalogue_facts
 from nasmigrate.postgres.connect import ServerFacts, connected, server_facts
-from nasmigrate.postgres.control import RunRow, set_state
+from nasmigrate.postgres.control import UNFINISHED, RunRow, set_state
 from nasmigrate.postgres.control_row import Held, State, claim
 from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.postgres.role_switch import hand_over
@@ -66,7 +66,7 @@ def bring_up(run: Run, ends: Ends, prepared: Prepared, earlier: RunRow | None) -
             f" {plan.hash[:12]})",
             hint="use an empty database for the new plan",
         )
-    if earlier is None or earlier.state in ("copying", "copied"):
+    if earlier is None or earlier.state in UNFINISHED:
         revisions = revisions_directory(run, plan, publish=False)
         target = ends.target
         done = load(run, target.conninfo, target.display, prepared, revisions, earlier, controlled=True)

@@ -16,17 +16,21 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.errors import (
     CannotConnect,
     NasmigrateError,
+    OperatorNotAllowed,
     PreflightError,
     SourceLocked,
     StackError,
     ToolMissing,
     WrongPhase,
 )
+from nasmigrate.postgres.catalogue import compare_catalogue
 from nasmigrate.postgres.catalogue_read import user_objects
 from nasmigrate.postgres.connect import check_server, server_facts
-from nasmigrate.postgres.control import RunRow, has_control, latest_run
-from nasmigrate.postgres.roles import missing_roles
+from nasmigrate.postgres.control import UNFINISHED, RunRow, has_control, latest_run
+from nasmigrate.postgres.preflight import check_target
+from nasmigrate.postgres.roles import missing_roles, set_up_roles
 from nasmigrate.postgres.roles_check import application_problems
+from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.live import live_process
 from nasmigrate.workflows.authorities import Meaning, Standing
 from nasmigrate.workflows.cutover.compose import recreate_words
@@ -37,6 +41,8 @@ from nasmigrate.workflows.rehearsed import Rehearsal, passed_rehearsals
 
 DISK_FACTOR = 3
 """Free bytes wanted per byte of the source: the snapshot, one more for a catch-up pass, and the round trip's file."""
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,7 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
         connection.commit()
         checks: list[Callable[[], Iterator[str]]] = [
             lambda: _target(connection, ends, standing, earlier),
+            lambda: _fit(connection, ends, earlier),
             lambda: _locks(ends),
         ]
         if not options.scratch:
@@ -101,8 +108,11 @@ def _refuse_unless_sqlite_serves(standing: Standing) -> None:
         return
     if standing.meaning is Meaning.UNKNOWN:
         raise CannotConnect(standing.unreachable or "", hint="nasmigrate doctor tries each part of the address")
+    final = standing.control is not None and standing.control.finalized
     hints = {
-        Meaning.POSTGRES_SERVES: "nasmigrate rollback takes it back; nasmigrate resume finishes routing and proof",
+        Meaning.POSTGRES_SERVES: "the cutover was made final: there is nothing left to do, and no way back"
+        if final
+        else "nasmigrate rollback takes it back; nasmigrate resume finishes routing and proof",
         Meaning.FOREIGN_FENCE: "nasmigrate status names the database it stands for",
         Meaning.FENCE_LOST: "nasmigrate status",
     }
@@ -116,12 +126,42 @@ def _target(connection: psycopg.Connection, ends: Ends, standing: Standing, earl
     """The target is empty, or holds what an earlier cutover of this source left there."""
     objects = user_objects(connection)
     if standing.control is None and objects:
-        shown = ", ".join(objects[:5]) + (f" and {len(objects) - 5} more" if len(objects) > 5 else "")
+        shown = ", ".join(objects[:_SHOWN])
+        shown += f" and {len(objects) - _SHOWN} more" if len(objects) > _SHOWN else ""
         yield f"TARGET_NOT_EMPTY: {ends.target.display} holds {shown}; use an empty database"
     elif standing.control is not None and standing.control.source != str(ends.source):
         yield f"TARGET_NOT_EMPTY: {ends.target.display} belongs to a cutover of {standing.control.source}"
     elif standing.control is not None and earlier is None:
         yield f"LEDGER_MISSING: {ends.target.display} has a control row and no ledger; use an empty database"
+    elif earlier is not None and earlier.state not in UNFINISHED:
+        yield from _changed(connection, ends, Plan.model_validate(earlier.plan))
+
+
+def _changed(connection: psycopg.Connection, ends: Ends, plan: Plan) -> Iterator[str]:
+    """What stands there since an earlier cutover must be what a copy makes: the proof asks for no more and no less."""
+    differences = [] if plan.existing else compare_catalogue(connection, plan)[0]
+    if differences:
+        shown = "; ".join(difference.words for difference in differences[:_SHOWN])
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        yield (
+            f"TARGET_CHANGED: {ends.target.display} is not as its copy was made: {shown}{more}; undo that there (what a"
+            " rollback left behind is in the files of its run), or use an empty database"
+        )
+
+
+def _fit(connection: psycopg.Connection, ends: Ends, earlier: RunRow | None) -> Iterator[str]:
+    """What the copy will ask of the target, asked now; empty when it is fit.
+
+    Raises:
+        PreflightError: it is not.
+    """
+    check_target(
+        connection,
+        ends.target.conninfo,
+        source_bytes=ends.source.stat().st_size,
+        makes_tables=earlier is None or earlier.state in UNFINISHED,
+    )
+    return iter(())
 
 
 def _locks(ends: Ends) -> Iterator[str]:
@@ -207,7 +247,12 @@ def _roles(connection: psycopg.Connection, ends: Ends) -> Iterator[str]:
     roles = ends.roles
     problems = application_problems(connection, roles.application, owner=roles.owner, writer=roles.writer)
     yield from (f"ROLE: {problem}" for problem in problems)
-    lines = missing_roles(connection, roles)
-    may = connection.execute("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user").fetchone()
-    if lines and not (may and may[0]):
-        yield f"ROLE: {connection.info.user!r} may not make the roles; let a superuser run: {' '.join(lines)}"
+    try:
+        # Who may grant what is the server's to say, so it is tried and undone; a GRANT that it ignores is no error.
+        with connection.transaction(force_rollback=True):
+            set_up_roles(connection, roles)
+            left = missing_roles(connection, roles)
+    except OperatorNotAllowed as error:
+        left = error.checks
+    if left:
+        yield f"ROLE: {connection.info.user!r} may not set up the roles; let a superuser run: {' '.join(left)}"

@@ -23,7 +23,7 @@ from nasmigrate.core.errors import (
 from nasmigrate.core.phases import CUTOVER
 from nasmigrate.core.result import Gate, Result
 from nasmigrate.core.target import Target
-from nasmigrate.postgres.control import set_state
+from nasmigrate.postgres.control import UNFINISHED, set_state
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.sqlite.schema_text import digest_of_schema
 from nasmigrate.sqlite.source_lock import source_lock
@@ -49,6 +49,8 @@ from nasmigrate.workflows.server_tools import server_tools
 from nasmigrate.workflows.source import take_source
 
 _HOLD_POLL = 0.5
+_SHOWN = 20
+"""Differences that a message names; the report has the others."""
 
 
 def plan_cutover(context: Context, source: Path, target: Target, options: Options) -> NightPlan:
@@ -131,7 +133,7 @@ def _prepare(run: Run, path: Path, ready: Ready, options: Options, limit: float 
     Raises:
         NotRehearsed: no rehearsal that passed had this plan.
     """
-    if ready.earlier is not None and ready.earlier.state in ("copying", "copied"):
+    if ready.earlier is not None and ready.earlier.state in UNFINISHED:
         prepared = prepared_again(run, path, ready.earlier)
     else:
         prepared = make(run, take_source(run, path, longest_hold=hold_for(limit)))
@@ -164,9 +166,21 @@ def _prove(run: Run, ends: Ends, prepared: Prepared, loaded: Loaded) -> Proof:
     proof.add(decisions_gate(prepared.plan))
     if verdict_of(proof.gates)[0] != "pass":
         bad = [f"{gate.name}: {gate.detail}" for gate in proof.gates if gate.status in ("fail", "inconclusive")]
+        finish(
+            run,
+            source=str(ends.source),
+            target=ends.target.display,
+            plan=prepared.plan,
+            source_sha256=prepared.source.sha256,
+            proof=proof,
+            copied=loaded.copied,
+            server=loaded.server,
+        )
         raise GateFailed(
             f"the copy is not proven, so nothing was switched and SQLite serves: {bad[0]}",
-            hint="nasmigrate rehearse shows the same without haste; then use an empty database",
+            checks=[*bad, *(difference.words for difference in proof.differences[:_SHOWN])],
+            hint="nasmigrate report has every difference; nasmigrate rehearse shows it without haste; then use an empty"
+            " database",
             details={"gates": bad},
         )
     with ends.connected() as connection:

@@ -58,6 +58,10 @@ from nasmigrate.workflows.rollback.shape import LEFT_BEHIND, Drift, drift_since,
 from nasmigrate.workflows.run import Run, running
 
 _SHOWN = 20
+_FIRST_DROP = (
+    "What came after the cutover is in the run's folder {}: a next nasmigrate cutover needs it gone from Postgres, or"
+    " an empty database"
+)
 
 
 def rollback(context: Context, source: Path, target: Target, options: RollbackOptions) -> Result:
@@ -196,7 +200,8 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             "lock_commit_seconds": round(unlocked - closed, 3),
         },
         next_step={
-            "pass": "SQLite serves; Postgres is kept. nasmigrate cutover goes there again",
+            "pass": "SQLite serves; Postgres is kept. "
+            + (_FIRST_DROP.format(LEFT_BEHIND) if files else "nasmigrate cutover goes there again"),
             "inconclusive": "SQLite serves; see the gates above",
         },
     )
