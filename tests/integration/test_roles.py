@@ -16,6 +16,7 @@ from support.debian_server import debian_server
 from support.postgres import fresh_database
 
 from nasmigrate.core.errors import ConfigError, OperatorNotAllowed, TargetError
+from nasmigrate.postgres.arrivals import Arrivals, arrivals
 from nasmigrate.postgres.connect import connect
 from nasmigrate.postgres.embedded import EmbeddedServer
 from nasmigrate.postgres.role_switch import end_sessions, grant_writing, hand_over, revoke_writing
@@ -369,3 +370,24 @@ def _until_blocked(place: Place) -> None:
                 return
             time.sleep(0.02)
     pytest.fail("the writer never waited for the lock")
+
+
+def test_arrivals_are_sessions_since_the_opening_also_for_who_may_not_see_when_they_began(place: Place) -> None:
+    unprivileged = f"{place.names.application}_looker"
+    with psycopg.connect(place.conninfo, autocommit=True) as connection:
+        set_up_roles(connection, place.names)
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(unprivileged)))
+        try:
+            connection.execute("CREATE SCHEMA nasmigrate; CREATE TABLE nasmigrate.control (opened_at timestamptz)")
+            connection.execute(
+                "GRANT USAGE ON SCHEMA nasmigrate TO PUBLIC; GRANT SELECT ON nasmigrate.control TO PUBLIC"
+            )
+            with closing(place.as_application()):
+                connection.execute("INSERT INTO nasmigrate.control VALUES (clock_timestamp())")
+                assert arrivals(connection, place.names.application) == Arrivals(since=0, earlier=1)
+                with closing(place.as_application()):
+                    assert arrivals(connection, place.names.application) == Arrivals(since=1, earlier=1)
+                    with psycopg.connect(make_conninfo(place.conninfo, user=unprivileged)) as looking:
+                        assert arrivals(looking, place.names.application) == Arrivals(since=2, earlier=0)
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(unprivileged)))

@@ -16,7 +16,7 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.envfile_edit import backup_path, forget_backup, holds_lines, keep_backup, put_back, set_lines
 from nasmigrate.core.errors import ConfigError, NasmigrateError, ToolFailed, WrongPhase
 from nasmigrate.core.result import Gate
-from nasmigrate.postgres.arrivals import arrivals
+from nasmigrate.postgres.arrivals import Arrivals, arrivals
 from nasmigrate.workflows.cutover.compose import recreate_words
 from nasmigrate.workflows.cutover.ends import Ends
 from nasmigrate.workflows.cutover.hooks import run_hook
@@ -198,31 +198,25 @@ def _arrived(these: Routing, troubles: list[str]) -> Gate:
     """
     app, role = these.config.app, these.ends.roles.application
     until = these.options.clock() + app.arrival_timeout
-    sessions = earlier = 0
+    there = Arrivals(since=0, earlier=0)
     try:
         with these.ends.connected() as connection:
             while True:
-                row = connection.execute(
-                    "SELECT count(*) FILTER (WHERE backend_start >= opened_at),"
-                    " count(*) FILTER (WHERE backend_start < opened_at)"
-                    " FROM pg_stat_activity, nasmigrate.control WHERE usename = %s AND datname = current_database()",
-                    (role,),
-                ).fetchone()
-                connection.commit()
-                sessions, earlier = row or (0, 0)
-                if sessions or these.options.clock() >= until:
+                there = arrivals(connection, role)
+                if there.since or these.options.clock() >= until:
                     break
                 these.options.sleep(_POLL)
-        if sessions and app.health_url:
+        if there.since and app.health_url:
             ask_health(app.health_url, until=until, clock=these.options.clock, sleep=these.options.sleep)
     except NasmigrateError as error:
         troubles.append(error.message)
-    if not sessions:
-        new = f"only {earlier} sessions from before the opening" if earlier else "no session"
+    if not there.since:
+        new = f"only {there.earlier} sessions from before the opening" if there.earlier else "no session"
         troubles.append(f"{new} of role {role} within {app.arrival_timeout:g} s: the application has not moved")
     if troubles:
-        return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=sessions)
-    return Gate(name="route", status="pass", detail=f"{sessions} sessions of role {role} on Postgres", checked=sessions)
+        return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=there.since)
+    detail = f"{there.since} sessions of role {role} on Postgres"
+    return Gate(name="route", status="pass", detail=detail, checked=there.since)
 
 
 def _healthy_at_home(these: Routing, url: str) -> None:
