@@ -305,6 +305,94 @@ def test_a_value_outside_its_codec_stops_and_is_named(
     assert sides.live.read_bytes() == before
 
 
+# -- values that are one to Postgres and not to SQLite ---------------------------------------------------------------
+
+MIXED = """
+CREATE TABLE loose (a, b TEXT);
+INSERT INTO loose VALUES (5, 'five'), ('5', 'five-text'), (x'01', 'blob'), (x'02', 'blob');
+CREATE TABLE twins (a, b TEXT);
+INSERT INTO twins VALUES (5, 'same'), ('5', 'same'), (x'01', 'blob'), (x'02', 'blob'), (x'03', 'blob');
+CREATE TABLE keyed (id INTEGER PRIMARY KEY, a, b TEXT, c TEXT);
+INSERT INTO keyed VALUES (1, 5, 'x', 'one'), (2, '5', 'x', 'two'), (3, x'01', 'y', 'three'), (4, x'02', 'y', 'four');
+"""
+KEPT = {
+    "loose": (
+        "UPDATE loose SET b = 'changed' WHERE b = 'five-text'",
+        "SELECT typeof(a), b FROM loose WHERE b IN ('five', 'changed') ORDER BY 1",
+        [("integer", "five"), ("text", "changed")],
+    ),
+    "a new value beside it": (
+        "INSERT INTO loose VALUES ('5', 'new')",
+        "SELECT typeof(a), b FROM loose WHERE a IN (5, '5', x'35') ORDER BY 1",
+        [("blob", "new"), ("integer", "five"), ("text", "five-text")],
+    ),
+    "equal rows, all changed alike": (
+        "UPDATE twins SET b = 'both' WHERE b = 'same'",
+        "SELECT typeof(a), b FROM twins WHERE b = 'both' ORDER BY 1",
+        [("integer", "both"), ("text", "both")],
+    ),
+    "a new key": (
+        "UPDATE keyed SET id = id + 100, c = c || '!'",
+        "SELECT id, typeof(a) FROM keyed ORDER BY 1",
+        None,
+    ),
+    "a new key alone": (
+        "UPDATE keyed SET id = id + 100",
+        "SELECT id, typeof(a) FROM keyed ORDER BY 1",
+        [(101, "integer"), (102, "text"), (103, "blob"), (104, "blob")],
+    ),
+    "keys exchanged": (
+        "UPDATE keyed SET id = -1 WHERE id = 1; UPDATE keyed SET id = 1 WHERE id = 3;"
+        "UPDATE keyed SET id = 3 WHERE id = -1",
+        "SELECT id, typeof(a), c FROM keyed ORDER BY 1",
+        [(1, "blob", "three"), (2, "text", "two"), (3, "integer", "one"), (4, "blob", "four")],
+    ),
+    "one column, at a key that stays": (
+        "UPDATE keyed SET a = '6' WHERE id = 1; UPDATE keyed SET a = '5' WHERE id = 3",
+        "SELECT id, typeof(a) FROM keyed ORDER BY 1",
+        [(1, "blob"), (2, "text"), (3, "blob"), (4, "blob")],
+    ),
+    "one of equal rows deleted": (
+        "DELETE FROM twins WHERE ctid = (SELECT min(ctid) FROM twins WHERE b = 'same')",
+        "SELECT 1",
+        None,
+    ),
+    "rows that may be either": ("UPDATE loose SET b = b || '!' WHERE a = '5'", "SELECT 1", None),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_value_keeps_its_class_or_stops(pipeline: Pipeline, tmp_path: Path, name: str) -> None:
+    sides = make(pipeline, tmp_path, MIXED)
+    change, query, expected = KEPT[name]
+    sides.postgres(change)
+    outside = sides.survey().outside
+    if expected is None:
+        # The dry run says it, and so does the run; nothing is written.
+        before = sides.live.read_bytes()
+        assert outside
+        assert all(value.column == "a" and "cannot be told" in value.value for value in outside)
+        with pytest.raises(ValuesOutsideCodec):
+            sides.bring_home()
+        assert sides.live.read_bytes() == before
+        return
+    assert outside == ()
+    sides.bring_home()
+    with closing(sqlite3.connect(sides.live)) as connection:
+        assert connection.execute(query).fetchall() == expected
+    sides.assert_home()
+
+
+def test_text_with_invalid_bytes_in_a_column_that_held_none_stops(pipeline: Pipeline, tmp_path: Path) -> None:
+    rows = "INSERT INTO t VALUES ('a', 1), ('b', 2), (x'00', 3)"
+    sides = make(pipeline, tmp_path, f"CREATE TABLE t (c BLOB, n INTEGER); {rows}")
+    sides.postgres("UPDATE t SET c = '\\xff' WHERE n = 1")
+    (found,) = sides.survey().outside
+    assert (found.table, found.column) == ("t", "c")
+    with pytest.raises(ValuesOutsideCodec):
+        sides.bring_home()
+
+
 def test_what_affinity_would_change_stops(pipeline: Pipeline, tmp_path: Path) -> None:
     sides = make(
         pipeline, tmp_path, "CREATE TABLE t (id INTEGER PRIMARY KEY, n NUMERIC); INSERT INTO t VALUES (1, 'a')"

@@ -76,8 +76,32 @@ Row versions are believed only between two passes of one rollback on one running
 restored dump or another server. The numbers are compared within a window of 2^30 transactions, in which 32 bits cannot
 be mistaken; a frozen row keeps its number. And the table must be the same heap with the same attributes, all of
 built-in types, as at the pass before: another table under its name, columns that changed their names, another access
-method are seen. In every other case, in tables without a key that orders, with rows set aside, or of which more than a
-fourth is fresh, the pass compares the whole table as the first one does.
+method are seen. In every other case, in tables without a key that orders, with rows set aside, with values kept in
+their original form where rows came and went, or of which more than a fourth is fresh, the pass compares the whole
+table as the first one does.
+
+## What a value is at home
+
+In a column of mixed classes 5, '5' and x'35' are one value to Postgres (and under a rule '' and NULL are); what
+SQLite stored is kept beside it, in `nasmigrate.originals`. On the way home:
+
+- A column whose value in Postgres did not change is not written: SQLite keeps its class and bytes.
+- A value that is new in Postgres becomes what its type says (`bytea` a BLOB, or TEXT where most of the column was
+  text; `text` TEXT), also where other rows hold the same bytes as an integer. Put back to what it was at the cutover,
+  in a row whose key is the same, it is the original again.
+- A row without a key that was updated, or a row whose key was changed, looks in Postgres like one that was deleted
+  and one that was inserted. They are taken for one row by the least that can have happened: first those that agree in
+  every column beside the key; then, where all rows that went held a value in one way and no more came with it, that
+  way; otherwise pairs of rows that agree in most columns. The key counts as a column, so a row that keeps its key is
+  that row, unless another is closer. What a row has in common with the one that it was, it keeps as SQLite stored it.
+- Where rows are equally close and SQLite held their values in several ways, it cannot be told which is which. Such a
+  value cannot come home: `rollback --dry-run` and `rollback` name table, column and key and end with exit 3, and
+  Postgres serves on. The same holds if one of two rows went that are equal in Postgres and not in SQLite. Change the
+  value in Postgres to one that no row of the column had; then it is new.
+- Text with invalid bytes that is new in a column which held none cannot come home either.
+
+Rows of a table without a key are known by nothing but what they hold: if two rows exchange all that tells them apart,
+or a row is deleted and another inserted that agrees with it in a value held in one way only, this is not seen.
 """
 
 

@@ -122,6 +122,14 @@ def add_originals(connection: psycopg.Connection, originals: Iterable[OriginalRo
             copy.write_row((row.table, row.chunk, row.key, row.ordinal, row.column, row.storage_class, row.value))
 
 
+def has_originals(connection: psycopg.Connection, table: str) -> bool:
+    """Whether any value of a table is kept in its original form."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM nasmigrate.originals WHERE table_name = %s)", (table,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def read_originals(
     connection: psycopg.Connection, table: str, chunk: int | None = None, keys: Sequence[bytes] | None = None
 ) -> list[tuple[bytes, int, str, str, bytes]]:

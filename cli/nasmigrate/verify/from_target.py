@@ -28,7 +28,7 @@ from nasmigrate.postgres.digests import (
 )
 from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.schema.chunks import Buckets, Limits, bucket_of
-from nasmigrate.schema.codecs import Codec
+from nasmigrate.schema.codecs import Codec, SqliteValue, from_exact
 from nasmigrate.schema.copy_format import assemble_rows, parse_rows
 from nasmigrate.schema.digest import ChunkDigest, row_digest
 from nasmigrate.schema.home import HomeChanges
@@ -39,14 +39,19 @@ from nasmigrate.schema.rows import Fields, digest_of_fields, key_of_fields, row_
 from nasmigrate.sqlite.read import KeyRange, Selection, read
 from nasmigrate.verify.diff import diff_rows
 from nasmigrate.verify.homeward import Homeward, kept_originals
+from nasmigrate.verify.same_rows import SameRows, Stored, mark
 from nasmigrate.verify.source_side import source_batches
 from nasmigrate.verify.table_home import (
+    Present,
     TableHome,
     Told,
     add_difference,
     add_inserts,
+    add_same_rows,
     add_updates,
     going_home,
+    homeward_of,
+    same_rows,
     table_home,
 )
 
@@ -89,15 +94,18 @@ class FromTarget:
         whole = self._plan.table(name)
         table = going_home(whole)
         home = table_home(self._schema, table)
-        if table.mode == "multiset":
-            found = self._buckets(table, ledger, home, comparable=table is whole)
-        else:
-            found = self._ranges(whole, table, ledger, home)
+        with same_rows(self._target, table) as same:
+            if table.mode == "multiset":
+                found = self._buckets(table, ledger, home, same, comparable=table is whole)
+            else:
+                found = self._ranges(whole, table, ledger, home, same)
         return home if found else None
 
     # -- tables with a range key -----------------------------------------------------------------------------
 
-    def _ranges(self, whole: PlanTable, table: PlanTable, ledger: Sequence[ChunkRow], home: TableHome) -> bool:
+    def _ranges(
+        self, whole: PlanTable, table: PlanTable, ledger: Sequence[ChunkRow], home: TableHome, same: SameRows | None
+    ) -> bool:
         codecs = table.codecs()
         changed = [chunk for chunk in ledger if self._differs(whole, table, codecs, chunk)]
         if not changed:
@@ -106,7 +114,11 @@ class FromTarget:
         home.told = Told(count=count_rows(self._target, table))
         numbers = count(max(chunk.chunk for chunk in ledger) + 1)
         for chunk in changed:
-            self._range(table, codecs, chunk, numbers, home, home.told)
+            self._range(table, codecs, chunk, numbers, home, home.told, same)
+        if same is not None:
+            home.outside += add_same_rows(
+                table, same, home.changes, lambda rows: homeward_of(self._target, table, codecs, rows)
+            )
         return True
 
     def _differs(self, whole: PlanTable, table: PlanTable, codecs: list[Codec], chunk: ChunkRow) -> bool:
@@ -130,6 +142,7 @@ class FromTarget:
         numbers: Iterator[int],
         home: TableHome,
         told: Told,
+        same: SameRows | None,
     ) -> None:
         """Compare one chunk, in pieces where it outgrew its size in Postgres."""
         homeward = Homeward(table, kept_originals(read_originals(self._target, table.name, chunk.chunk)))
@@ -139,9 +152,9 @@ class FromTarget:
             for wanted, ended in self._pieces(rows):
                 last = chunk.last if ended else _last_key(table, codecs, wanted)
                 batches = source_batches(self._source, self._plan, table, codecs, KeyRange(after=after, last=last))
-                present = (row for batch in batches for row in assemble_rows(batch.columns))
+                present = Present(table, batches)
                 found = diff_rows(table, codecs, present, wanted)
-                add_difference(table, homeward, found, home.changes)
+                add_difference(table, homeward, found, home.changes, same, present)
                 for fields in (*found.inserted, *(fields for _, fields in found.updated)):
                     told.rows.add(row_of_fields(fields))
                 piece = replace(chunk, chunk=number, after=after, last=last)
@@ -164,7 +177,15 @@ class FromTarget:
 
     # -- tables without one ----------------------------------------------------------------------------------
 
-    def _buckets(self, table: PlanTable, ledger: Sequence[ChunkRow], home: TableHome, *, comparable: bool) -> bool:
+    def _buckets(
+        self,
+        table: PlanTable,
+        ledger: Sequence[ChunkRow],
+        home: TableHome,
+        same: SameRows | None,
+        *,
+        comparable: bool,
+    ) -> bool:
         """Compare buckets by their row digests; only rows that differ are read whole.
 
         `comparable` says that the ledger's digests are over the columns that go home.
@@ -192,7 +213,7 @@ class FromTarget:
                 extra += ours - theirs.get(bucket, Counter())
         home.before = tuple(chunk for chunk in ledger if chunk.chunk in set(changed))
         home.buckets = {bucket: now.get(bucket, ChunkDigest(rows=0, digests=())) for bucket in changed}
-        self._move(table, codecs, extra, self._wanted(table, codecs, bits, changed, missing), home)
+        self._move(table, codecs, extra, self._wanted(table, codecs, bits, changed, missing), home, same)
         return True
 
     def _wanted(
@@ -210,30 +231,55 @@ class FromTarget:
         return found
 
     def _move(
-        self, table: PlanTable, codecs: list[Codec], extra: Counter[bytes], wanted: list[Fields], home: TableHome
+        self,
+        table: PlanTable,
+        codecs: list[Codec],
+        extra: Counter[bytes],
+        wanted: list[Fields],
+        home: TableHome,
+        same: SameRows | None,
     ) -> None:
         """Delete rows of SQLite that Postgres has not, and insert the others; rows of one key are updated."""
         homeward = Homeward(table, {})
         changes = home.changes
         by_key = {key_of_fields(table, codecs, fields): fields for fields in wanted} if table.key else {}
         pairs: list[tuple[Key, Fields, Fields]] = []
-        for place, row in self._placed(table, codecs, changes):
+        gone = Counter(extra)
+        alike: dict[bytes, tuple[Fields, list[Stored]]] = {}
+        for place, row, stored in self._placed(table, codecs, changes):
             digest = row_digest(row)
-            if not extra.get(digest):
+            if digest not in gone:
+                continue
+            if same is not None and not table.key:
+                alike.setdefault(digest, (_fields(row), []))[1].append(stored)
+            if not extra[digest]:
                 continue
             extra[digest] -= 1
-            (fields,) = parse_rows(row)
+            fields = _fields(row)
             after = by_key.pop(key_of_fields(table, codecs, fields), None) if table.key else None
             if after is None:
                 changes.deleted.add(place)
-            else:
+                if same is not None:
+                    same.went(fields, stored)
+            elif same is None or not same.may_be_another(place, fields, stored, after):
                 pairs.append((place, fields, after))
+        for digest, (fields, held) in alike.items():
+            if gone[digest] < len(held):
+                _doubt_which(homeward, fields, held)
         add_updates(table, homeward, pairs, changes)
-        add_inserts(table, homeward, list(by_key.values()) if table.key else wanted, changes)
+        inserted = list(by_key.values()) if table.key else wanted
+        if same is None:
+            add_inserts(table, homeward, inserted, changes)
+        else:
+            for fields in inserted:
+                same.came(fields)
+            home.outside += add_same_rows(table, same, changes, lambda _: Homeward(table, {}))
         home.outside += homeward.outside
 
-    def _placed(self, table: PlanTable, codecs: list[Codec], changes: HomeChanges) -> Iterator[tuple[Key, bytes]]:
-        """Each row of SQLite, raw, with the values that locate it."""
+    def _placed(
+        self, table: PlanTable, codecs: list[Codec], changes: HomeChanges
+    ) -> Iterator[tuple[Key, bytes, Stored]]:
+        """Each row of SQLite, raw, with the values that locate it, and what it holds as originals."""
         names = tuple(column.name for column in table.columns)
         width = len(changes.place)
         selection = Selection(
@@ -246,7 +292,25 @@ class FromTarget:
         for batch in read(self._source, selection):
             columns = list(zip(*batch, strict=True))
             encoded = [codec.encode(column) for codec, column in zip(codecs, columns[width:], strict=True)]
-            yield from zip((row[:width] for row in batch), assemble_rows(encoded), strict=True)
+            stored: dict[int, dict[int, SqliteValue]] = {}
+            for index, column in enumerate(encoded):
+                for original in column.originals:
+                    stored.setdefault(original.row, {})[index] = from_exact(original.storage_class, original.value)
+            for number, (row, raw) in enumerate(zip(batch, assemble_rows(encoded), strict=True)):
+                yield row[:width], raw, stored.get(number, {})
+
+
+def _fields(row: bytes) -> Fields:
+    (fields,) = parse_rows(row)
+    return fields
+
+
+def _doubt_which(homeward: Homeward, fields: Fields, held: Sequence[Stored]) -> None:
+    """Of rows that are one to Postgres some went: if SQLite tells them apart, nobody knows which."""
+    for column in {column for stored in held for column in stored}:
+        marks = {mark(stored, column) for stored in held}
+        if len(marks) > 1:
+            homeward.doubt(column, fields, marks)
 
 
 def home_digests(whole: PlanTable, table: PlanTable, chunk: ChunkRow) -> tuple[bytes, ...]:

@@ -10,7 +10,7 @@ Where that is 0 nothing was deleted, elsewhere the keys of both sides are compar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import apsw
 import psycopg
@@ -18,22 +18,33 @@ import psycopg
 from nasmigrate.postgres.copy_out import read_raw_rows
 from nasmigrate.postgres.digests import all_keys, where_range
 from nasmigrate.postgres.digests import count_rows as count_rows_of
-from nasmigrate.postgres.ledger import read_originals
 from nasmigrate.postgres.row_versions import Moment, count_versions, is_fresh
+from nasmigrate.schema.chunks import EncodedBatch
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.copy_format import assemble_rows
 from nasmigrate.schema.digest import keys_of
 from nasmigrate.schema.ledger import ChunkRow, ChunksByKey, Key, pending
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.plan import Plan, PlanTable
-from nasmigrate.schema.rows import key_of_bytes, key_of_fields, keys_gone, row_of_fields
+from nasmigrate.schema.rows import key_of_bytes, keys_gone, row_of_fields
 from nasmigrate.sqlite.inspect import count_rows
 from nasmigrate.sqlite.quarantine import count_aside
 from nasmigrate.sqlite.read import KeyRange, Keys, Selection
 from nasmigrate.verify.diff import diff_rows
-from nasmigrate.verify.homeward import Homeward, kept_originals
+from nasmigrate.verify.homeward import Homeward
+from nasmigrate.verify.same_rows import SameRows
 from nasmigrate.verify.source_side import source_batches
-from nasmigrate.verify.table_home import TableHome, Told, add_difference, going_home, table_home
+from nasmigrate.verify.table_home import (
+    Present,
+    TableHome,
+    Told,
+    add_difference,
+    add_same_rows,
+    going_home,
+    homeward_of,
+    same_rows,
+    table_home,
+)
 
 _FEW = 1000
 _SHARE = 4
@@ -96,6 +107,7 @@ class FromVersions:
         if whole.mode == "multiset" or counts.fresh > max(_FEW, stored // _SHARE):
             raise NotTold
         table = going_home(whole)
+        codecs = table.codecs()
         home = table_home(self._schema, table)
         home.before = tuple(ledger)
         home.after = [pending(chunk, chunk.rows) for chunk in ledger]
@@ -103,8 +115,16 @@ class FromVersions:
         try:
             for raw in read_raw_rows(self._target, table, where=is_fresh(self._since)):
                 home.told.rows.add(raw)
-            inserted = self._fresh(table, home, home.told, ChunksByKey(ledger))
-            missing = stored + inserted.total() - counts.rows
+            with same_rows(self._target, table) as same:
+                inserted = self._fresh(table, home, home.told, ChunksByKey(ledger), same)
+                missing = stored + inserted.total() - counts.rows
+                if missing and same is not None and inserted:
+                    # Rows that went may have come again under another key, and only their keys are compared here.
+                    raise NotTold
+                if same is not None and add_same_rows(
+                    table, same, home.changes, lambda rows: homeward_of(self._target, table, codecs, rows)
+                ):
+                    raise NotTold
             if missing:
                 self._deleted(table, home, ledger, inserted, missing)
         except BaseException:
@@ -112,7 +132,9 @@ class FromVersions:
             raise
         return home
 
-    def _fresh(self, table: PlanTable, home: TableHome, told: Told, chunks: ChunksByKey) -> Counter[int]:
+    def _fresh(
+        self, table: PlanTable, home: TableHome, told: Told, chunks: ChunksByKey, same: SameRows | None
+    ) -> Counter[int]:
         """Compare the fresh rows; how many of them have no row of their key in the file, by the number of their chunk.
 
         A row that was written to end as it was is fresh and equal, and is left alone.
@@ -120,11 +142,10 @@ class FromVersions:
         codecs = table.codecs()
         inserted: Counter[int] = Counter()
         for wanted in told.batches():
-            keys = [key_of_fields(table, codecs, fields) for fields in wanted]
-            homeward = Homeward(table, kept_originals(read_originals(self._target, table.name, keys=keys)))
-            present = rows_of_keys(self._source, self._plan, table, homeward.keys(wanted))
+            homeward = homeward_of(self._target, table, codecs, wanted)
+            present = Present(table, batches_of_keys(self._source, self._plan, table, homeward.keys(wanted)))
             found = diff_rows(table, codecs, present, map(row_of_fields, wanted))
-            add_difference(table, homeward, found, home.changes)
+            add_difference(table, homeward, found, home.changes, same, present)
             if homeward.outside:
                 # It stops here in any case, and the comparison of everything names all such values.
                 raise NotTold
@@ -178,5 +199,12 @@ def rows_of_keys(source: apsw.Connection, plan: Plan, table: PlanTable, keys: Se
     Raises:
         TransferError: a value does not fit its codec.
     """
-    batches = source_batches(source, plan, table, table.codecs(), Keys(keys=keys))
+    batches = batches_of_keys(source, plan, table, keys)
     return [row for batch in batches for row in assemble_rows(batch.columns)]
+
+
+def batches_of_keys(
+    source: apsw.Connection, plan: Plan, table: PlanTable, keys: Sequence[Key]
+) -> Iterator[EncodedBatch]:
+    """The rows of the file that have these keys, encoded; an error as in `rows_of_keys`."""
+    return source_batches(source, plan, table, table.codecs(), Keys(keys=keys))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nasmigrate.core.redaction import mask_value
-from nasmigrate.schema.codecs import Codec, SqliteValue, from_exact
+from nasmigrate.schema.codecs import Codec, RawText, SqliteValue, from_exact, storage_class
 from nasmigrate.schema.home import Outside
 from nasmigrate.schema.model import StorageClass
 from nasmigrate.schema.plan import PlanTable
 from nasmigrate.schema.rows import Fields, encoded, key_of_fields
-from nasmigrate.verify.decode_many import column_decoder
+from nasmigrate.verify.decode_many import column_decoder, decode
+from nasmigrate.verify.same_rows import Mark, Settled
 
 Raw = bytes | None
 Kept = Mapping[tuple[bytes, str], SqliteValue]
@@ -32,19 +33,36 @@ class Homeward:
         self._originals = originals
         self.outside: list[Outside] = []
 
-    def rows(self, rows: Sequence[Fields]) -> list[tuple[SqliteValue, ...]]:
-        """Whole rows as SQLite shall store them; what can't be is added to `outside`."""
+    def rows(self, rows: Sequence[Fields], settled: Sequence[Settled] = ()) -> list[tuple[SqliteValue, ...]]:
+        """Whole rows as SQLite shall store them; what can't be is added to `outside`.
+
+        Args:
+            rows: of Postgres.
+            settled: what is known of each as a row that went before, or nothing.
+        """
         if not rows:
             return []
-        columns = [self.column(index, [row[index] for row in rows], rows) for index in range(len(self._table.columns))]
+        indices = range(len(self._table.columns))
+        columns = [self.column(index, [row[index] for row in rows], rows, settled) for index in indices]
         return list(zip(*columns, strict=True))
 
-    def column(self, index: int, raws: Sequence[Raw], rows: Sequence[Fields]) -> list[SqliteValue]:
+    def column(
+        self, index: int, raws: Sequence[Raw], rows: Sequence[Fields], settled: Sequence[Settled] = ()
+    ) -> list[SqliteValue]:
         """Values of one column, one for each of `rows`."""
         codec = self._codecs[index]
         values = self._decoders[index](raws)
-        self._put_back(index, raws, rows, values)
-        for position in _not_back(codec, raws, values):
+        own = self._put_back(index, raws, rows, values)
+        for position, known in enumerate(settled):
+            if position in own:
+                continue
+            if index in known.kept:
+                values[position] = known.kept[index]
+            if index in known.doubts:
+                self.doubt(index, rows[position], known.doubts[index])
+        # Only of some columns is text with invalid bytes read: in another one it would not be found again.
+        unreadable = [] if self._table.columns[index].raw_text else _raw_texts(values)
+        for position in sorted({*_not_back(codec, raws, values), *unreadable}):
             self.outside.append(
                 Outside(
                     table=self._table.name,
@@ -55,6 +73,20 @@ class Homeward:
             )
         return values
 
+    def doubt(self, index: int, row: Fields, marks: Iterable[Mark]) -> None:
+        """Add a value to `outside` that SQLite held in several ways, none of which can be told from the others."""
+        codec, raw = self._codecs[index], row[index]
+        usual = None if raw is None else decode(codec, raw)
+        classes = sorted({str(storage_class(usual) if mark is None else mark[0]) for mark in marks})
+        self.outside.append(
+            Outside(
+                table=self._table.name,
+                column=self._table.columns[index].name,
+                key=key_words(self._table, self._codecs, row),
+                value=f"{_masked(codec, raw)}, of which cannot be told how SQLite held it ({' or '.join(classes)})",
+            )
+        )
+
     def keys(self, rows: Iterable[Fields]) -> list[tuple[SqliteValue, ...]]:
         """The keys of rows that came from SQLite, as it stores them."""
         taken = list(rows)
@@ -64,10 +96,11 @@ class Homeward:
         columns = [self._decoders[place]([row[place] for row in taken]) for place in places]
         return list(zip(*columns, strict=True))
 
-    def _put_back(self, index: int, raws: Sequence[Raw], rows: Sequence[Fields], values: list[SqliteValue]) -> None:
-        """An original takes the place of a value if it is what Postgres holds there now."""
+    def _put_back(self, index: int, raws: Sequence[Raw], rows: Sequence[Fields], values: list[SqliteValue]) -> set[int]:
+        """An original takes the place of a value if it is what Postgres holds there now; the positions where it did."""
+        done: set[int] = set()
         if not self._originals:
-            return
+            return done
         name, codec = self._table.columns[index].name, self._codecs[index]
         for position, row in enumerate(rows):
             named = key_of_fields(self._table, self._codecs, row), name
@@ -76,6 +109,8 @@ class Homeward:
             original = self._originals[named]
             if encoded(codec, [original]) == [raws[position]]:
                 values[position] = original
+                done.add(position)
+        return done
 
 
 def kept_originals(rows: Iterable[tuple[bytes, int, str, str, bytes]]) -> Kept:
@@ -104,6 +139,10 @@ def _not_back(codec: Codec, raws: Sequence[Raw], values: Sequence[SqliteValue]) 
     if back is not None:
         return [position for position, raw in enumerate(raws) if raw != back[position]]
     return [position for position, raw in enumerate(raws) if encoded(codec, [values[position]]) != [raw]]
+
+
+def _raw_texts(values: Sequence[SqliteValue]) -> list[int]:
+    return [position for position, value in enumerate(values) if isinstance(value, RawText)]
 
 
 def _masked(codec: Codec, raw: Raw) -> str:

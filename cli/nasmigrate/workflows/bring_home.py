@@ -218,7 +218,8 @@ def _refuse_outside(values: Sequence[Outside]) -> None:
     raise ValuesOutsideCodec(
         f"{len(values)} values in Postgres cannot come home as they are: {first.table}.{first.column} at {first.key}"
         f" ({first.value})",
-        hint="change these values in Postgres to such as the source's column could hold",
+        hint="change these values in Postgres to such as the source's column could hold; where it cannot be told how"
+        " SQLite held one, to one that no row of that column had",
         details={
             "count": len(values),
             "values": [
