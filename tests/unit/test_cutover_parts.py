@@ -17,15 +17,19 @@ from nasmigrate.core.config import Config
 from nasmigrate.core.config_cutover import AppSection, CutoverSection
 from nasmigrate.core.envfile import read_env_file
 from nasmigrate.core.envfile_edit import backup_path, holds_lines, keep_backup, put_back, set_lines
-from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing
+from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing, WrongPhase
 from nasmigrate.core.phases import CUTOVER, ROLLBACK, phase
+from nasmigrate.postgres.control_row import TargetIdentity
+from nasmigrate.sqlite.fence import Fence
 from nasmigrate.sqlite.source_lock import lock_path, source_lock
+from nasmigrate.workflows.authorities import Standing
 from nasmigrate.workflows.cutover.hooks import run_hook, run_program
 from nasmigrate.workflows.cutover.interrupts import hold_interrupts
 from nasmigrate.workflows.cutover.journal import FILE, Journal, read_journal
 from nasmigrate.workflows.cutover.options import Options, freeze_limit, night_plan
 from nasmigrate.workflows.cutover.watchdog import settle, watch
 from nasmigrate.workflows.demo.oracle import Told, judge, read_log
+from nasmigrate.workflows.rollback.preview import refuse_unless_postgres_serves
 
 ENV = """# the shop
 export PORT=3101
@@ -90,6 +94,31 @@ def test_going_back_restores_lines_and_files_that_are_gone(tmp_path: Path) -> No
     set_lines(empty, {"DATABASE_URL": "postgresql:///shop"})
     assert put_back(empty, ["DATABASE_URL"])
     assert empty.read_bytes() == b""
+
+
+def test_a_key_that_a_shell_exports_is_exported_still(tmp_path: Path) -> None:
+    file = tmp_path / "app.env"
+    file.write_text("export DATABASE_URL=file:app.db\n")
+    keep_backup(file)
+    set_lines(file, {"DATABASE_URL": "postgresql:///shop"})
+    assert file.read_text() == "export DATABASE_URL=postgresql:///shop\n"
+    assert put_back(file, ["DATABASE_URL"])
+    assert file.read_text() == "export DATABASE_URL=file:app.db\n"
+
+
+def test_a_rollback_to_a_source_fenced_for_another_target_says_how_to_name_it() -> None:
+    fence = Fence(run_id="1", system_identifier="7", database_oid=5, epoch=2, file_mode=0o644, made_at="2026-01-01")
+    standing = Standing(
+        source=Path("app.db"),
+        fence=fence,
+        schema="",
+        inode=1,
+        control=None,
+        identity=TargetIdentity(system_identifier="7", database_oid=6),
+    )
+    with pytest.raises(WrongPhase, match="fenced for another database") as refused:
+        refuse_unless_postgres_serves(standing)
+    assert "--target" in str(refused.value.hint)
 
 
 def test_a_value_with_a_line_end_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from nasmigrate.core.errors import ConfigError
 from nasmigrate.core.rundir import write_atomic
 
-_KEY = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
+_KEY = re.compile(r"(?P<before>\s*(?:export\s+)?)(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=?&~-]*")
 
 
@@ -92,10 +92,10 @@ def _with_values(lines: Sequence[str], values: Mapping[str, str]) -> list[str]:
     changed = []
     for line in lines:
         match = _KEY.match(line)
-        if match and match[1] in values:
-            # A later line wins, so every one of a key is set.
-            changed.append(f"{match[1]}={_quoted(values[match[1]])}")
-            left.pop(match[1], None)
+        if match and match["key"] in values:
+            # A later line wins, so every one of a key is set. Where a shell reads the file, `export` is what counts.
+            changed.append(f"{match['before']}{match['key']}={_quoted(values[match['key']])}")
+            left.pop(match["key"], None)
         else:
             changed.append(line)
     return changed + [f"{key}={_quoted(value)}" for key, value in left.items()]
@@ -116,7 +116,7 @@ def _with_lines_of(lines: Sequence[str], before: Sequence[str], keys: Collection
 
 def _key(line: str) -> str | None:
     match = _KEY.match(line)
-    return match[1] if match else None
+    return match["key"] if match else None
 
 
 def _lines(data: bytes) -> list[str]:
