@@ -26,6 +26,9 @@ CANNOT = """
 
 - **A file that is replaced after the fence**: `cp backup.db app.db` brings back a file without a fence. `status` raises
   the alarm (exit 11), a rollback is refused. The same holds for a snapshot of a virtual machine or a volume.
+- **A copy of the fenced file on another machine**, at the same path: it looks like the file that was cut over, and a
+  rollback there would bring the rows into the copy. On the machine of the file a copy is refused, and the file itself
+  is not unfenced afterwards: its fence has seen an opening (exit 11).
 - **A program that switches triggers off** (`SQLITE_DBCONFIG_ENABLE_TRIGGER`, `PRAGMA writable_schema`), that drops the
   fence's triggers by name, or that runs DDL: `CREATE TABLE` and `DROP TABLE` fire no trigger. Read-only permissions on
   the file are the second line; they do not stop root, nor a connection that is open already.

@@ -207,6 +207,19 @@ class Held:
             raise TakenOver(f"the control row is no longer {self.state} at epoch {self.epoch}; nothing was written")
 
 
+def begin_anew(connection: psycopg.Connection, held: Held, *, source: str) -> None:
+    """A target that was rolled back is cut over to again: forget its earlier opening; committed.
+
+    From here on `opened_at` says whether the fence to come has seen an opening.
+
+    Raises:
+        TakenOver: the row is not at that epoch and state any more.
+    """
+    held.hold(connection)
+    connection.execute("UPDATE nasmigrate.control SET opened_at = NULL, source = %s", (source,))
+    connection.commit()
+
+
 def open_target(
     connection: psycopg.Connection, held: Held, grant: Callable[[psycopg.Connection], None], command: str
 ) -> None:

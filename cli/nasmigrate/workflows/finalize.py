@@ -11,7 +11,7 @@ from nasmigrate.core.target import Target
 from nasmigrate.postgres.control_row import set_finalized
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.sqlite.source_lock import source_lock
-from nasmigrate.workflows.authorities import Meaning
+from nasmigrate.workflows.authorities import Meaning, refuse_other_file
 from nasmigrate.workflows.cutover.ends import make_ends
 from nasmigrate.workflows.cutover.journal import Journal
 from nasmigrate.workflows.run import running
@@ -23,11 +23,13 @@ def finalize(context: Context, source: Path, target: Target) -> Status:
 
     Raises:
         WrongPhase: Postgres does not serve.
+        FenceLost: this is not the file that was cut over.
         TakenOver: another run changed the control row meanwhile.
     """
     ends = make_ends(context.config, check_file(source), target)
     with running(context, "finalize") as run, source_lock(ends.source, "finalize"):
         standing = ends.standing()
+        refuse_other_file(standing)
         if standing.meaning is not Meaning.POSTGRES_SERVES or standing.control is None:
             raise WrongPhase(
                 f"only a cutover after which Postgres serves can be made final; now {standing.meaning}",

@@ -18,7 +18,7 @@ from nasmigrate.postgres.control_row import State, claim, database_called
 from nasmigrate.sqlite.live import live_process
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.sqlite.source_lock import source_lock
-from nasmigrate.workflows.authorities import Meaning, Standing
+from nasmigrate.workflows.authorities import Meaning, Standing, refuse_other_file
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.cutover.finish import finish_cutover
 from nasmigrate.workflows.cutover.forward import open_forward
@@ -88,7 +88,7 @@ def resume(context: Context, source: Path, target: Target, options: ResumeOption
             close_after(ends, "resume")
             did.append("closed the control row")
             return code
-        elif meaning in (Meaning.IN_DOUBT, Meaning.UNKNOWN) and options.postgres_is_gone:
+        elif meaning in (Meaning.IN_DOUBT, Meaning.UNKNOWN, Meaning.LEFT_FENCED) and options.postgres_is_gone:
             if standing.fence is not None:
                 with live_process(ends.source) as process:
                     process.lift_any(busy=ends.busy)
@@ -145,6 +145,8 @@ def _recover(context: Context, source: Path, target: Target, options: Options, c
         journal = Journal(context.base, command, run.directory.name)
         standing = ends.standing()
         journal.add("begin", "", str(standing.meaning))
+        if standing.meaning is not Meaning.LEFT_FENCED:
+            refuse_other_file(standing)
         routing = Routing(context=context, ends=ends, options=options, journal=journal)
         code = settle(run, routing, standing, did)
         journal.add("end", "", "; ".join(did))
@@ -233,6 +235,7 @@ def _adopted(ends: Ends, standing: Standing, did: list[str]) -> Standing:
 
 def _cannot(standing: Standing) -> None:
     """Raise what a standing that only the operator can change calls for."""
+    refuse_other_file(standing)
     if standing.meaning is Meaning.FENCE_LOST:
         raise FenceLost(
             f"{standing.source}: Postgres serves, but the fence is gone: the file was replaced or restored, and may"

@@ -42,6 +42,11 @@ _SAYS = {
         "Whoever still writes to that file writes rows that Postgres does not get. Stop it first.",
     ),
     Meaning.FOREIGN_FENCE: ("The source is fenced for another Postgres database than this target: nobody can write.",),
+    Meaning.OTHER_FILE: ("This is a copy, or another file, and not the one that was cut over.",),
+    Meaning.LEFT_FENCED: (
+        "A rollback brought the rows home into another copy of this file, which takes writes; this one lacks them.",
+        "Nothing is lost: Postgres is closed and still holds every row too.",
+    ),
     Meaning.IN_DOUBT: (
         "The source is fenced and Postgres cannot be reached: if it was opened, it is what serves.",
         "Until it answers, nobody can say which of the two, and nobody writes.",
@@ -57,6 +62,8 @@ NEXT_STEP = {
     Meaning.HOME: "nasmigrate resume (leads the application back, closes the control row)",
     Meaning.FENCE_LOST: "stop whatever writes to the SQLite file, then put the fenced file back in its place",
     Meaning.FOREIGN_FENCE: "name the other target with --target; for a restored clone of it nasmigrate resume --adopt",
+    Meaning.OTHER_FILE: "name the file that was cut over",
+    Meaning.LEFT_FENCED: "put the file that the rollback wrote to in this place, then nasmigrate resume",
     Meaning.IN_DOUBT: "bring Postgres back, then nasmigrate resume; or else nasmigrate resume --postgres-is-gone",
     Meaning.UNKNOWN: "bring Postgres back, then nasmigrate status",
 }
@@ -69,6 +76,8 @@ _CODES = {
     Meaning.UNKNOWN: ExitCode.INCONCLUSIVE,
     Meaning.FENCE_LOST: ExitCode.STATE,
     Meaning.FOREIGN_FENCE: ExitCode.STATE,
+    Meaning.OTHER_FILE: ExitCode.STATE,
+    Meaning.LEFT_FENCED: ExitCode.STATE,
 }
 
 
@@ -152,8 +161,12 @@ def _has_arrived(ends: Ends) -> bool:
 
 
 def _under_way(context: Context, standing: Standing) -> Iterator[str]:
-    """What a run is doing now, as far as the journal and this machine know; a hint, no authority."""
+    """Which file is meant, and what a run is doing now as far as the journal and this machine know."""
     control = standing.control
+    if standing.belongs_to is not None:
+        yield f"{standing.belongs_to} is the file that was cut over; {standing.source} is another one."
+    if standing.moved_from is not None:
+        yield f"{standing.moved_from}, which was cut over, is gone; {standing.source} is taken for it."
     alive = control is not None and control.host == platform.node() and _is_ours(control.pid)
     entries, damaged = read_journal(context.base)
     last = entries[-1] if entries else None

@@ -15,7 +15,7 @@ from nasmigrate.core.errors import RolledBack, StateError
 from nasmigrate.postgres.catalogue import catalogue_facts
 from nasmigrate.postgres.connect import ServerFacts, connected, server_facts
 from nasmigrate.postgres.control import UNFINISHED, RunRow, set_state
-from nasmigrate.postgres.control_row import Held, State, claim
+from nasmigrate.postgres.control_row import Held, State, begin_anew, claim
 from nasmigrate.postgres.ledger import read_chunks
 from nasmigrate.postgres.role_switch import hand_over
 from nasmigrate.postgres.roles import set_up_roles
@@ -76,6 +76,7 @@ def bring_up(run: Run, ends: Ends, prepared: Prepared, earlier: RunRow | None) -
         run_id, copied = earlier.run_id, []
         with ends.connected() as connection:
             held = Held(epoch=claim(connection, (State.CLOSED,), "cutover").epoch)
+            begin_anew(connection, held, source=str(ends.source))
             # What Postgres took while it served is in no ledger: compare every chunk once, whatever is written there.
             ledger = {
                 name: [replace(chunk, digests=()) for chunk in chunks]

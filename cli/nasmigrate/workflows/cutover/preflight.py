@@ -115,6 +115,8 @@ def _refuse_unless_sqlite_serves(standing: Standing) -> None:
         else "nasmigrate rollback takes it back; nasmigrate resume finishes routing and proof",
         Meaning.FOREIGN_FENCE: "nasmigrate status names the database it stands for",
         Meaning.FENCE_LOST: "nasmigrate status",
+        Meaning.OTHER_FILE: "nasmigrate status names the file that was cut over",
+        Meaning.LEFT_FENCED: "nasmigrate status",
     }
     raise WrongPhase(
         f"a cutover begins while SQLite serves; now {standing.meaning}",
@@ -129,8 +131,8 @@ def _target(connection: psycopg.Connection, ends: Ends, standing: Standing, earl
         shown = ", ".join(objects[:_SHOWN])
         shown += f" and {len(objects) - _SHOWN} more" if len(objects) > _SHOWN else ""
         yield f"TARGET_NOT_EMPTY: {ends.target.display} holds {shown}; use an empty database"
-    elif standing.control is not None and standing.control.source != str(ends.source):
-        yield f"TARGET_NOT_EMPTY: {ends.target.display} belongs to a cutover of {standing.control.source}"
+    elif standing.belongs_to is not None:
+        yield f"TARGET_NOT_EMPTY: {ends.target.display} belongs to a cutover of {standing.belongs_to}"
     elif standing.control is not None and earlier is None:
         yield f"LEDGER_MISSING: {ends.target.display} has a control row and no ledger; use an empty database"
     elif earlier is not None and earlier.state not in UNFINISHED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from nasmigrate.schema.plan import Plan
 from nasmigrate.sqlite.inspect import inspect
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_source
 from nasmigrate.sqlite.schema_text import OURS
-from nasmigrate.workflows.authorities import Meaning, Standing
+from nasmigrate.workflows.authorities import Meaning, Standing, refuse_other_file
 from nasmigrate.workflows.bring_home import Homecoming, Ledger, survey
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.rollback.shape import drift_since
@@ -35,13 +36,22 @@ def refuse_unless_postgres_serves(standing: Standing) -> None:
     """A rollback begins while Postgres serves.
 
     Raises:
-        WrongPhase: something else does, or nothing.
+        WrongPhase: something else does, or nothing; or the file has been moved.
+        FenceLost: this is not the file that was cut over.
     """
     if standing.meaning is Meaning.POSTGRES_SERVES and standing.control is not None:
         if standing.control.finalized:
             raise WrongPhase(
                 "the cutover was made final, so there is no way back",
                 hint="a new migration the other way is for other tools; the fenced file holds the state of that night",
+            )
+        if standing.moved_from is not None:
+            # Leading the application back there would let it make an empty file and write into that.
+            raise WrongPhase(
+                f"{standing.source} lay at {standing.moved_from} when it was cut over, and nothing is there now;"
+                " a rollback leads the application back to that place",
+                hint=f"move it back, or if it was moved on purpose: ln -s {shlex.quote(str(standing.source))}"
+                f" {shlex.quote(str(standing.moved_from))}; then start again",
             )
         return
     if standing.unreachable is not None:
@@ -53,7 +63,9 @@ def refuse_unless_postgres_serves(standing: Standing) -> None:
         Meaning.SQLITE_SERVES: "SQLite serves already",
         Meaning.FOREIGN_FENCE: "name the other target with --target; nasmigrate status says which database it is",
         Meaning.FENCE_LOST: "put the fenced file back in its place; nasmigrate status",
+        Meaning.FOREIGN_FENCE: "name the database that the fence stands for with --target; nasmigrate status names it",
     }
+    refuse_other_file(standing)
     raise WrongPhase(
         f"a rollback begins while Postgres serves; now {standing.meaning}",
         hint=hints.get(standing.meaning, "nasmigrate resume settles it"),

@@ -74,7 +74,8 @@ def rollback(context: Context, source: Path, target: Target, options: RollbackOp
         options: see RollbackOptions.
 
     Raises:
-        WrongPhase: Postgres does not serve.
+        WrongPhase: Postgres does not serve, or the file has been moved.
+        FenceLost: this is not the file that was cut over.
         GateFailed: something cannot come home; Postgres serves as before.
         RolledBack: it stopped; Postgres serves as before.
         RollbackFailed, OpeningInDoubt: Postgres is closed and the rows are not home: `resume` goes on.
