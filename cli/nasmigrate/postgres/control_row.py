@@ -231,7 +231,8 @@ def open_target(
     """
     connection.execute("SET LOCAL synchronous_commit = on")
     _set(connection, held.epoch, held.state, State.OPEN, command=command)
-    connection.execute("UPDATE nasmigrate.control SET opened_at = clock_timestamp()")
+    # A rollback that was aborted opens again what was open: the application may have stayed connected.
+    connection.execute("UPDATE nasmigrate.control SET opened_at = coalesce(opened_at, clock_timestamp())")
     grant(connection)
     connection.commit()
 

@@ -33,6 +33,7 @@ from nasmigrate.sqlite.fence import (
     ways_home_closed,
 )
 from nasmigrate.sqlite.locks import holder_of_write_lock
+from nasmigrate.sqlite.permissions import mode_of, restore_mode
 from nasmigrate.sqlite.schema_text import digest_of_schema, schema_text
 
 _COMMIT_PAUSE: Final = 0.005
@@ -134,7 +135,7 @@ class LiveFile:
         with contextlib.suppress(apsw.BusyError):  # a reader keeps the log; nothing depends on this
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.close()
-        self._path.chmod(stat.S_IMODE(self._path.stat().st_mode) & ~0o222)
+        self._path.chmod(mode_of(self._path) & ~0o222)
         return self._facts()
 
     def _probe(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -157,12 +158,12 @@ class LiveFile:
         drop_fence(connection)
         self._commit(connection)
         self.close()
-        self._path.chmod(fence.file_mode)
+        restore_mode(self._path, fence.file_mode)
         return {"fence": _fields(fence)}
 
     def _stamp(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write another epoch, and perhaps another identity, into the fence that is meant."""
-        mode = stat.S_IMODE(self._path.stat().st_mode)
+        mode = mode_of(self._path)
         connection = self._writable(request)
         connection.execute("BEGIN IMMEDIATE").fetchall()
         fence = read_fence(connection)
@@ -175,14 +176,14 @@ class LiveFile:
         stamp_fence(connection, stamped)
         self._commit(connection)
         self.close()
-        self._path.chmod(mode)
+        restore_mode(self._path, mode)
         return {"fence": _fields(stamped)}
 
     # -- the connection ----------------------------------------------------------------------------------------
 
     def _writable(self, request: dict[str, Any]) -> apsw.Connection:
         """A connection to a file whose write permissions the fence may have taken away."""
-        mode = stat.S_IMODE(self._path.stat().st_mode)
+        mode = mode_of(self._path)
         if not mode & stat.S_IWUSR and self._path.stat().st_uid == os.geteuid():
             self._path.chmod(mode | stat.S_IWUSR)
         return self._open(request)

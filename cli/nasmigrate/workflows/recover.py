@@ -24,7 +24,7 @@ from nasmigrate.workflows.cutover.finish import finish_cutover
 from nasmigrate.workflows.cutover.forward import open_forward
 from nasmigrate.workflows.cutover.journal import Journal
 from nasmigrate.workflows.cutover.options import Options
-from nasmigrate.workflows.cutover.routing import Routing, after, led_to_postgres, route_back
+from nasmigrate.workflows.cutover.routing import Routing, after, led_to_postgres, route, route_back
 from nasmigrate.workflows.cutover.undo import close_after, reopen, stamp, undo
 from nasmigrate.workflows.outcome import verdict_of
 from nasmigrate.workflows.rollback import rollback_under_way
@@ -119,6 +119,7 @@ def abort(context: Context, source: Path, target: Target, options: Options) -> S
             assert standing.fence is not None and standing.identity is not None  # noqa: S101 - so says the meaning
             reopen(routing.ends, standing.fence, standing.identity)
             did.append("opened Postgres again")
+            return _lead_on(routing, did)
         elif meaning is Meaning.POSTGRES_SERVES:
             raise WrongPhase(
                 "it is too late to abort: Postgres serves", hint="nasmigrate rollback brings everything back to SQLite"
@@ -186,6 +187,15 @@ def _finish(run: Run, routing: Routing, did: list[str]) -> int:
     gates = finish_cutover(run, routing)
     did += [f"{gate.name}: {gate.detail}" for gate in gates]
     return int(verdict_of(gates)[1]) if gates else 0
+
+
+def _lead_on(routing: Routing, did: list[str]) -> int | None:
+    """A rollback ended the application's sessions, and may have put up the maintenance page: lead it to Postgres."""
+    if routing.options.scratch:
+        return None
+    gate = route(routing)
+    did.append(f"{gate.name}: {gate.detail}")
+    return int(verdict_of([gate])[1])
 
 
 def _lead_back(routing: Routing, did: list[str]) -> int | None:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import apsw
 
-from nasmigrate.core.errors import FenceLost
+from nasmigrate.core.errors import FenceLost, SourceError
 from nasmigrate.postgres.control_row import TargetIdentity
 from nasmigrate.sqlite.apply import prepare
 from nasmigrate.sqlite.fence import Fence, drop_fence, read_fence
 from nasmigrate.sqlite.live import LiveProcess, LockLost, fence_of
 from nasmigrate.sqlite.open import mapped_errors
+from nasmigrate.sqlite.permissions import mode_of, restore_mode
 
 _PAUSE = 0.01
 
@@ -29,6 +30,8 @@ class HomeTransaction:
         self.path = path
         self.connection = connection
         self.fence = fence
+        self.mode_restored = True
+        """Whether the file has, after the commit, the permissions from before the fence."""
         self._wal = wal
 
     def require_lock(self, witness: LiveProcess) -> None:
@@ -68,6 +71,24 @@ class HomeTransaction:
             finally:
                 os.close(descriptor)
 
+    def keep_readers_out(
+        self,
+        *,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """With a rollback journal, get the lock that the commit will need while Postgres serves still.
+
+        A reader would keep it from being got, and with Postgres closed nobody could write meanwhile. To write the cache
+        into the file takes that lock, and it is held until the transaction ends (pager_wait_on_lock in pager.c).
+
+        Raises:
+            SourceLocked: readers were there for `patience` seconds.
+        """
+        if not self._wal:
+            self._patiently(self.connection.cache_flush, "keep readers out", patience, clock, sleep)
+
     def commit(
         self,
         *,
@@ -75,24 +96,38 @@ class HomeTransaction:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """The commit point of a rollback: rows and fence in one. With a rollback journal a reader may hold it up.
+        """The commit point of a rollback: rows and fence in one.
 
         Raises:
             SourceLocked: readers held it up for `patience` seconds; the transaction is rolled back.
         """
+
+        def end() -> None:
+            self.connection.execute("COMMIT").fetchall()
+
+        self._patiently(end, "commit the rows that came home", patience, clock, sleep)
+        self.mode_restored = restore_mode(self.path, self.fence.file_mode)
+
+    def _patiently(
+        self,
+        action: Callable[[], None],
+        purpose: str,
+        patience: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
         until = clock() + patience
         self.connection.set_busy_timeout(0)
-        with mapped_errors(self.path, "commit the rows that came home"):
+        with mapped_errors(self.path, purpose):
             while True:
                 try:
-                    self.connection.execute("COMMIT").fetchall()
+                    action()
                 except apsw.BusyError:
                     if clock() >= until:
                         raise
                     sleep(_PAUSE)
                 else:
-                    break
-        self.path.chmod(self.fence.file_mode)
+                    return
 
 
 @contextmanager
@@ -102,10 +137,14 @@ def home_transaction(path: Path, identity: TargetIdentity, epoch: int, *, busy: 
     Raises:
         FenceLost: no fence, another target's, or one that another run has stamped.
         SourceLocked: another process holds the write lock.
+        SourceError: the file is read-only and belongs to another user.
     """
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & stat.S_IWUSR:
-        path.chmod(mode | stat.S_IWUSR)
+    mode = mode_of(path)
+    if not mode & stat.S_IWUSR and not restore_mode(path, mode | stat.S_IWUSR):
+        raise SourceError(
+            f"{path}: is read-only, and only its owner (user {path.stat().st_uid}) may change that",
+            hint="run nasmigrate as that user, or let them `chmod u+w` it",
+        )
     with mapped_errors(path, "begin to bring rows home"):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
     committed = False
@@ -123,8 +162,8 @@ def home_transaction(path: Path, identity: TargetIdentity, epoch: int, *, busy: 
         committed = not connection.in_transaction
     finally:
         connection.close(True)
-        if not committed and path.exists():
-            path.chmod(mode)
+        if not committed:
+            restore_mode(path, mode)
 
 
 def _own(path: Path, fence: Fence | None, identity: TargetIdentity, epoch: int) -> Fence:

@@ -23,7 +23,7 @@ from nasmigrate.sqlite.inspect import inspect
 from nasmigrate.sqlite.open import check_file, mapped_errors, open_source
 from nasmigrate.sqlite.schema_text import OURS
 from nasmigrate.workflows.authorities import Meaning, Standing, refuse_other_file
-from nasmigrate.workflows.bring_home import Homecoming, Ledger, survey
+from nasmigrate.workflows.bring_home import Homecoming, Ledger, Survey, survey
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.rollback.shape import drift_since
 from nasmigrate.workflows.run import Run, running
@@ -63,7 +63,6 @@ def refuse_unless_postgres_serves(standing: Standing) -> None:
         Meaning.SQLITE_SERVES: "SQLite serves already",
         Meaning.FOREIGN_FENCE: "name the other target with --target; nasmigrate status says which database it is",
         Meaning.FENCE_LOST: "put the fenced file back in its place; nasmigrate status",
-        Meaning.FOREIGN_FENCE: "name the database that the fence stands for with --target; nasmigrate status names it",
     }
     refuse_other_file(standing)
     raise WrongPhase(
@@ -110,7 +109,9 @@ def preview_rollback(context: Context, source: Path, target: Target) -> Status:
         with closing(open_source(ends.source, busy_timeout=ends.busy, fenced=True)) as reader:
             with mapped_errors(ends.source):
                 schema = without_ours(inspect(reader))
-            found = survey(connection, reader, homecoming(run, plan, schema), ledger)
+            # A column that is gone cannot even be read, and nothing comes home until it is back.
+            these = homecoming(run, plan, schema)
+            found = Survey(counts={}, outside=()) if drift.broken else survey(connection, reader, these, ledger)
     lines = [
         f"{table}: {counts.inserted} rows would be inserted, {counts.updated} updated, {counts.deleted} deleted"
         for table, counts in sorted(found.counts.items())

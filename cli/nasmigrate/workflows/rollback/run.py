@@ -54,7 +54,7 @@ from nasmigrate.workflows.proof import Proof
 from nasmigrate.workflows.rollback.home import HomeTransaction, home_transaction
 from nasmigrate.workflows.rollback.options import RollbackOptions
 from nasmigrate.workflows.rollback.preview import homecoming, recorded_run, refuse_unless_postgres_serves
-from nasmigrate.workflows.rollback.shape import LEFT_BEHIND, Drift, drift_since, leave_behind
+from nasmigrate.workflows.rollback.shape import LEFT_BEHIND, Drift, drift_since, leave_behind, require_nothing_newer
 from nasmigrate.workflows.run import Run, running
 
 _SHOWN = 20
@@ -96,9 +96,13 @@ def rollback_under_way(run: Run, routing: Routing) -> Result:
 
 @dataclass(slots=True)
 class _Way:
-    """How far a rollback is. `closed`: Postgres may be closed, so that going back is not ours to do."""
+    """How far a rollback is.
+
+    `closed`: Postgres may be closed, so that going back is not ours to do. `page`: the maintenance page may be on.
+    """
 
     closed: bool = False
+    page: bool = False
 
 
 def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result:
@@ -106,7 +110,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
     steps = Steps(run, routing.journal, ROLLBACK, common.watcher)
     config = context.config.cutover
     way, proof = _Way(), Proof()
-    with _explained(way), ExitStack() as stack:
+    with _explained(way), _page_off(routing, way), ExitStack() as stack:
         with steps("R0", str(ends.source)):
             held, identity = _claimed(ends)
             way.closed = held.state is State.DRAINING
@@ -124,10 +128,12 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             done, predicted = _passes(run, target, home, these, ledger, touched, config.max_lock)
             if not common.scratch:
                 app = context.config.app
+                way.page = True
                 run_hook("maintenance_on", app.maintenance_on, context.base, app.command_timeout, common.runner)
+            home.keep_readers_out(patience=config.lock_wait, clock=common.clock, sleep=common.sleep)
         locked = common.clock()
         with steps("R1"):
-            _lock(target, plan, held, config.lock_wait, config.max_lock)
+            _lock(target, plan, drift, held, config.lock_wait, config.max_lock)
             granted = common.clock()
         with steps("R2"):
             last, full_text = _pass(target, home, these, done.ledger, done.seen)
@@ -178,6 +184,8 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             seconds=round(unlocked - locked, 3),
         ),
     )
+    if not home.mode_restored:
+        context.reporter.note(f"the permissions of {ends.source} are to be set by its owner: {home.fence.file_mode:o}")
     for name in full_text.named:
         context.reporter.note(f"the virtual table {name} was not rebuilt: it holds what it held at the cutover")
     for file in files:
@@ -238,6 +246,19 @@ def _explained(way: _Way) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _page_off(routing: Routing, way: _Way) -> Iterator[None]:
+    """Switch the maintenance page off again when the rollback stops, or is interrupted, while Postgres serves."""
+    try:
+        yield
+    except OpeningInDoubt:
+        raise  # perhaps nobody serves: the page stays until it is settled
+    except BaseException:
+        if way.page and not way.closed:
+            after(routing, "maintenance_off", routing.config.app.maintenance_off, [])
+        raise
+
+
 def _serves(way: _Way) -> str:
     return "nobody writes: nasmigrate abort lets Postgres serve again" if way.closed else "Postgres serves as before"
 
@@ -253,14 +274,12 @@ def _claimed(ends: Ends) -> tuple[Held, TargetIdentity]:
 
 def _shape(target: psycopg.Connection, plan: Plan, recorded: dict[str, str], options: RollbackOptions) -> Drift:
     drift = drift_since(target, plan, recorded)
-    if drift.broken or (drift.lines and not options.leave_behind):
+    if drift.blocking or (drift.lines and not options.leave_behind):
         raise GateFailed(
             "Postgres has changed its shape since it was opened, and not all of it can come home; Postgres serves as"
             " before",
             checks=drift.lines,
-            hint="put these tables back as they were"
-            if drift.broken
-            else "rollback --leave-behind writes them to files",
+            hint=drift.hint,
         )
     return drift
 
@@ -311,8 +330,8 @@ def _pass(
     return done, settle_home(target, home.connection, these, sorted(done.counts))
 
 
-def _lock(target: psycopg.Connection, plan: Plan, held: Held, wait: float, limit: float) -> None:
-    """Hold the row, and lock every table against writes; waits for the writers that are under way.
+def _lock(target: psycopg.Connection, plan: Plan, drift: Drift, held: Held, wait: float, limit: float) -> None:
+    """Hold the row, and lock every table against writes, those to be left behind too; waits for writers under way.
 
     A tool that is suspended with the locks must not hold the application up: the server ends a session that is silent
     for `limit` seconds, and with it the rollback; Postgres goes on serving.
@@ -321,9 +340,10 @@ def _lock(target: psycopg.Connection, plan: Plan, held: Held, wait: float, limit
     for setting, seconds in (("lock_timeout", wait), ("idle_in_transaction_session_timeout", limit)):
         value = sql.Literal(f"{round(seconds * 1000)}ms")
         target.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(setting), value))
-    if plan.tables:
-        names = sql.SQL(", ").join(table_name(table) for table in plan.tables)
-        target.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(names))
+    tables = [*map(table_name, plan.tables), *(table.identifier for table in drift.tables)]
+    if tables:
+        target.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(sql.SQL(", ").join(tables)))
+    require_nothing_newer(target, plan, drift)
 
 
 def _close(ends: Ends, target: psycopg.Connection, held: Held, options: Options) -> None:
