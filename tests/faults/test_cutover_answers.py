@@ -14,7 +14,7 @@ from support.night import Night
 
 from nasmigrate.core.config import load_config
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import RolledBack
+from nasmigrate.core.errors import GateFailed, RolledBack
 from nasmigrate.core.progress import Silent
 from nasmigrate.core.result import Result
 from nasmigrate.core.target import resolve_target
@@ -104,6 +104,25 @@ def test_the_answer_to_the_closing_is_lost(committed: bool, night: Night, monkey
             rollback(context, source, target, RollbackOptions())  # type: ignore[arg-type]
     assert heard.stages == ["fencing", "decided"] * (1 if committed else 2)
     assert night.assert_one_serves_and_nothing_is_lost() == ("SQLite" if committed else "Postgres")
+
+
+def test_a_copy_that_is_not_proven_leaves_a_report_that_names_the_differences(night: Night) -> None:
+    assert cut_over(night).exit_code == 0
+    context, source, target = ends(night)
+    assert rollback(context, source, target, RollbackOptions()).exit_code == 0  # type: ignore[arg-type]
+
+    def watch(point: str) -> None:
+        if point == "P1:begin":  # after the preflight has looked
+            with psycopg.connect(night.dsn) as connection:
+                connection.execute("CREATE TABLE surprise (a int)")
+
+    with pytest.raises(GateFailed, match="SQLite serves") as caught:
+        cut_over(night, watch)
+    assert any("surprise" in check for check in caught.value.checks)
+    kept = Result.model_validate_json((night.folder / ".nasmigrate/runs/latest/result.json").read_text())
+    assert (kept.command, kept.verdict) == ("cutover", "fail")
+    assert [difference.table for difference in kept.differences] == ["surprise"]
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
 
 
 def test_a_fence_that_lets_a_newcomer_write_stops_the_opening(night: Night) -> None:
