@@ -24,6 +24,7 @@ from nasmigrate.core.result import Gate, Prediction, Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.digests import table_name
+from nasmigrate.postgres.ledger import has_originals
 from nasmigrate.schema.plan import Plan
 from nasmigrate.workflows.cutover.options import Options
 from nasmigrate.workflows.cutover.run import cutover
@@ -172,14 +173,19 @@ def _write_on_postgres(conninfo: str, plan: Plan) -> int:
     changed = 0
     with connected(conninfo) as connection:
         for table in plan.tables:
-            for name in writable_columns(table):
+            names, rows = writable_columns(table), _ROWS
+            if has_originals(connection, table.name):
+                # The value of one row in many would make them alike, and what each held could not be told. A row
+                # without a key keeps what it held too, but the round trip knows originals by the whole row alone.
+                names, rows = names[-1:] if table.mode == "range" else (), 1
+            for name in names:
                 column = sql.Identifier(table.column(name).target)
                 done = connection.execute(
                     sql.SQL(
                         "UPDATE {table} SET {column} = (SELECT {column} FROM {table} OFFSET 1 LIMIT 1)"
                         " WHERE ctid IN (SELECT ctid FROM {table} LIMIT {rows})"
                         " AND EXISTS (SELECT FROM {table} OFFSET 1)"
-                    ).format(table=table_name(table), column=column, rows=sql.Literal(_ROWS))
+                    ).format(table=table_name(table), column=column, rows=sql.Literal(rows))
                 )
                 changed += done.rowcount
                 connection.commit()
