@@ -5,12 +5,19 @@ A server that cannot start fails the tests that need it; it never skips them.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from support.postgres import fresh_database
 
 from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
+
+
+def pytest_configure() -> None:
+    """Workers, and jobs in the background, may have been started with SIGINT ignored, and so would all they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from support.postgres import fresh_database
 
 from nasmigrate.backup.last import read_last
 from nasmigrate.backup.manifest import MANIFEST, backups, read_backup, read_manifest
+from nasmigrate.backup.restoring import without_grantors
 from nasmigrate.backup.tools import Tools, local_tools
 from nasmigrate.core.config import load_config
 from nasmigrate.core.context import Context
@@ -455,6 +456,32 @@ def run(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
     )
+
+
+def test_memberships_that_a_superuser_granted_are_restored_by_another(project: Project) -> None:
+    group, member = (f"{project.name}_{part}" for part in ("group", "member"))
+    with psycopg.connect(project.conninfo, autocommit=True) as connection:
+        for role in (group, member):
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(member)))
+        try:
+            done = run(project, "backup", "env:TARGET", "--no-source")
+        finally:
+            for role in (member, group):
+                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+    assert done.returncode == 0, done.stderr
+    script = (project.newest() / "globals.sql").read_bytes()
+    assert f"GRANT {group} TO {member}".encode() in script
+    assert b"GRANTED BY postgres;" in script
+    assert b"GRANTED BY postgres;" not in without_grantors(script)
+
+
+def test_only_a_superuser_is_left_out_as_the_grantor() -> None:
+    script = (
+        b'ALTER ROLE "we ""root" WITH SUPERUSER INHERIT;\nALTER ROLE plain WITH NOSUPERUSER;\n'
+        b'GRANT a TO b WITH INHERIT TRUE GRANTED BY "we ""root";\nGRANT a TO c GRANTED BY plain;\n'
+    )
+    assert without_grantors(script) == script.replace(b' GRANTED BY "we ""root"', b"")
 
 
 def test_for_a_scheduler_it_is_silent_unless_it_fails(project: Project) -> None:

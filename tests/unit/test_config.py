@@ -317,7 +317,7 @@ def test_a_bad_env_file_line_is_named_but_not_shown(tmp_path: Path, line: str) -
     env_file.write_text(f"OK=1\n{line}\n")
     with pytest.raises(ConfigError, match=r"\.env:2: not a KEY=VALUE line") as caught:
         load_config(tmp_path, environ={}, env_file=env_file)
-    assert "open" not in str(caught.value)
+    assert "open" not in str(caught.value).replace(str(tmp_path), "")
 
 
 def test_files_with_a_password_must_be_private(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,9 @@ from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import embedded_server
 
 _RESTORE = ("--exit-on-error", "--single-transaction", "--no-tablespaces")
+_ROLE = rb'("(?:[^"]|"")+"|\S+)'
+_SUPERUSER = re.compile(rb"^ALTER ROLE " + _ROLE + rb" WITH SUPERUSER ", re.M)
+_GRANT = re.compile(rb"^(?P<what>GRANT .+) GRANTED BY (?P<by>" + _ROLE + rb");$", re.M)
 _BOOTSTRAP, _SCRATCH = "nasmigrate_bootstrap", "nasmigrate_scratch"
 
 
@@ -36,7 +41,25 @@ def restore_globals(tools: Tools, file: Path) -> None:
     Raises:
         ToolFailed: a statement was refused.
     """
-    tools.run("psql", ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"), database="postgres", stdin=file)
+    with tempfile.NamedTemporaryFile(prefix="nasmigrate-roles-") as script:  # 0600: verifiers of passwords are in it
+        script.write(without_grantors(file.read_bytes()))
+        script.flush()
+        words = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
+        tools.run("psql", words, database="postgres", stdin=Path(script.name))
+
+
+def without_grantors(script: bytes) -> bytes:
+    """The roles' script without GRANTED BY where that names a superuser.
+
+    What a superuser grants is granted by the role that made the cluster, and from PostgreSQL 16 on no other superuser
+    may be named in its place; on another server that role has another name.
+    """
+    superusers = set(_SUPERUSER.findall(script))
+
+    def shortened(grant: re.Match[bytes]) -> bytes:
+        return grant["what"] + b";" if grant["by"] in superusers else grant[0]
+
+    return _GRANT.sub(shortened, script)
 
 
 def refuse_unless_empty(conninfo: str, display: str) -> None:
