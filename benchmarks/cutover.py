@@ -183,6 +183,8 @@ class Bench:
         shutil.copyfile(self.folder / "first.db", self.source)
         with psycopg.connect(self.server, autocommit=True) as connection:
             connection.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+            # A cutover that was not rolled back leaves the application's role a member of these.
+            connection.execute("DROP ROLE IF EXISTS shop_rw, shop_owner")
             connection.execute("CREATE DATABASE shop TEMPLATE template0")
 
         def watch(point: str) -> None:
