@@ -149,8 +149,10 @@ def _kills(world: faults.World, folder: Path, record: Record) -> list[tuple[str,
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    """The commit that runs, `-dirty` where the tree differs from it in more than the page that this writes."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    changed = ["git", "diff", "--quiet", "HEAD", "--", ":/", f":(exclude,top){PAGE.relative_to(ROOT)}"]
+    return commit.stdout.strip() + ("-dirty" if subprocess.run(changed, check=False).returncode else "")
 
 
 def page(table: Table) -> str:
