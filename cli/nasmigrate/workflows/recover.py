@@ -202,7 +202,6 @@ def _lead_back(routing: Routing, did: list[str]) -> int | None:
     if routing.options.scratch:
         return None
     gate = route_back(routing)
-    after(routing, "cron_resume", routing.config.app.cron_resume, [])
     did.append(gate.detail)
     return int(verdict_of([gate])[1])
 

@@ -121,6 +121,7 @@ def route_back(these: Routing) -> Gate:
     after(these, "after_rollback", these.config.cutover.after_rollback, troubles)
     if app.health_url:
         _try(these, troubles, lambda: _healthy_at_home(these, str(app.health_url)))
+    after(these, "cron_resume", app.cron_resume, [])  # told, and no reason to doubt the way back
     if troubles:
         return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=0)
     if app.route == "manual":

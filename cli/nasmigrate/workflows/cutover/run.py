@@ -21,7 +21,7 @@ from nasmigrate.core.errors import (
     TransferError,
 )
 from nasmigrate.core.phases import CUTOVER
-from nasmigrate.core.result import Gate, Result
+from nasmigrate.core.result import Gate, Result, Verdict
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.control import UNFINISHED, set_state
 from nasmigrate.sqlite.open import check_file
@@ -166,16 +166,7 @@ def _prove(run: Run, ends: Ends, prepared: Prepared, loaded: Loaded) -> Proof:
     proof.add(decisions_gate(prepared.plan))
     if verdict_of(proof.gates)[0] != "pass":
         bad = [f"{gate.name}: {gate.detail}" for gate in proof.gates if gate.status in ("fail", "inconclusive")]
-        finish(
-            run,
-            source=str(ends.source),
-            target=ends.target.display,
-            plan=prepared.plan,
-            source_sha256=prepared.source.sha256,
-            proof=proof,
-            copied=loaded.copied,
-            server=loaded.server,
-        )
+        _result(run, ends, prepared, loaded, proof)
         raise GateFailed(
             f"the copy is not proven, so nothing was switched and SQLite serves: {bad[0]}",
             checks=[*bad, *(difference.words for difference in proof.differences[:_SHOWN])],
@@ -265,14 +256,12 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
     if routing.config.cutover.seed and not options.scratch:
         with steps("P10"):
             seeded = _seed(run, routing, proof)
-    result = finish(
+    result = _result(
         run,
-        source=str(ends.source),
-        target=ends.target.display,
-        plan=prepared.plan,
-        source_sha256=prepared.source.sha256,
-        proof=proof,
-        copied=loaded.copied,
+        ends,
+        prepared,
+        loaded,
+        proof,
         rates={
             "freeze_seconds": round(opened.frozen_seconds, 3),
             "freeze_predicted_seconds": round(loaded.predicted, 3),
@@ -283,7 +272,6 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             "freeze_fence_seconds": round(opened.fence_seconds, 3),
             "open_seconds": round(opened.open_seconds, 3),
         },
-        server=loaded.server,
         next_step={
             "pass": "Postgres serves; nasmigrate status at any time, nasmigrate rollback to go back",
             "fail": "the proof failed: nasmigrate report, then nasmigrate rollback",
@@ -298,6 +286,30 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
     )
     run.directory.write_json("result.json", result)
     return result
+
+
+def _result(
+    run: Run,
+    ends: Ends,
+    prepared: Prepared,
+    loaded: Loaded,
+    proof: Proof,
+    *,
+    rates: dict[str, float] | None = None,
+    next_step: dict[Verdict, str] | None = None,
+) -> Result:
+    return finish(
+        run,
+        source=str(ends.source),
+        target=ends.target.display,
+        plan=prepared.plan,
+        source_sha256=prepared.source.sha256,
+        proof=proof,
+        copied=loaded.copied,
+        server=loaded.server,
+        rates=rates,
+        next_step=next_step,
+    )
 
 
 def _seed(run: Run, routing: Routing, proof: Proof) -> bool:

@@ -392,7 +392,6 @@ def _finish(ends: Ends, held: Held, routing: Routing, proof: Proof) -> None:
     """
     if not routing.options.scratch:
         proof.add(route_back(routing))
-        after(routing, "cron_resume", routing.config.app.cron_resume, [])
         if routing.config.cutover.seed:
             routing.context.reporter.note(
                 "Kill Bill keeps the accounts that were seeded, and meets them again at the next cutover;"
