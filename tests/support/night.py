@@ -223,15 +223,24 @@ class Night:
 
     def assert_one_serves_and_nothing_is_lost(self) -> str:
         """Exactly one engine takes writes, the writers reach it, and the count is right. Which one."""
+        serving = self.assert_one_serves()
+        self.assert_nothing_is_lost()
+        return serving
+
+    def assert_one_serves(self) -> str:
+        """Exactly one engine takes writes, and the writers reach it. Which one."""
         takers = self.takers()
         assert len(takers) == 1, f"writes are taken by {takers or 'nobody'}: {self.meaning()}"
         self.wait_for_writes()
+        (one,) = takers
+        return one
+
+    def assert_nothing_is_lost(self) -> None:
+        """End the writers; every write that was acknowledged is there, none that was refused."""
         self.stop_writers()
         verdict = self.verdict()
         assert not verdict.faults, verdict.faults
         assert verdict.acknowledged > 0
-        (one,) = takers
-        return one
 
 
 @contextmanager
