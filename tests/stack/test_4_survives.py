@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psycopg
 import pytest
 from support.stack import SERVICES, Stack, docker
 
@@ -34,35 +33,22 @@ def redis(stack: Stack, *words: str) -> str:
     return docker("exec", stack.container("redis"), "sh", "-c", script, "-", *words).strip()
 
 
-def query(stack: Stack, database: str, text: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(
-        host="127.0.0.1",
-        port=stack.port("postgres"),
-        user="postgres",
-        password=stack.secret("postgres_password"),
-        dbname=database,
-        connect_timeout=10,
-    ) as connection:
-        cursor = connection.execute(text)
-        return cursor.fetchall() if cursor.description else []
-
-
 @pytest.fixture(scope="module")
 def marked(stack: Stack) -> Iterator[Stack]:
     """The stack with something in each of its stores, which must be there at the end of every test."""
     user = {"email": "marker@example.org", "full_name": "Marker", "password": "long enough"}
     assert marketplace(stack, "/users", user)["id"]
-    query(stack, "marketplace", "CREATE TABLE marker AS SELECT generate_series(1, 1000) AS n")
+    stack.rows("marketplace", "CREATE TABLE marker AS SELECT generate_series(1, 1000) AS n")
     assert redis(stack, "SET", "marker", "here") == "OK"
     yield stack
-    query(stack, "marketplace", "DROP TABLE marker")
+    stack.rows("marketplace", "DROP TABLE marker")
 
 
 def assert_all_there(stack: Stack) -> None:
     status = stack.must("stack", "status", "--json").json()
     assert status["ready"] is True
-    assert query(stack, "marketplace", "SELECT count(*) FROM marker") == [(1000,)]
-    assert query(stack, "killbill", "SELECT count(*) > 0 FROM node_infos") == [(True,)]
+    assert stack.rows("marketplace", "SELECT count(*) FROM marker") == [(1000,)]
+    assert stack.rows("killbill", "SELECT count(*) > 0 FROM node_infos") == [(True,)]
     assert redis(stack, "GET", "marker") == "here"
     assert "marker@example.org" in {each["email"] for each in marketplace(stack, "/users")["users"]}
 

@@ -16,7 +16,6 @@ import urllib.error
 import urllib.request
 from collections import Counter
 
-import psycopg
 import pytest
 from support.stack import Ran, Stack, docker
 
@@ -98,21 +97,9 @@ def engine_of(stack: Stack) -> str:
             time.sleep(0.2)
 
 
-def rows(stack: Stack, database: str, query: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(
-        host="127.0.0.1",
-        port=stack.port("postgres"),
-        user="postgres",
-        password=stack.secret("postgres_password"),
-        dbname=database,
-    ) as connection:
-        return connection.execute(query.encode()).fetchall()
-
-
 def account_keys(stack: Stack, tenant: str) -> Counter[str]:
     """The external keys of a tenant's accounts, by Kill Bill's own table."""
-    found = rows(
-        stack,
+    found = stack.rows(
         "killbill",
         "SELECT external_key FROM accounts WHERE tenant_record_id ="
         f" (SELECT record_id FROM tenants WHERE api_key = '{tenant}')",
@@ -121,7 +108,7 @@ def account_keys(stack: Stack, tenant: str) -> Counter[str]:
 
 
 def user_keys(stack: Stack) -> Counter[str]:
-    return Counter(str(key) for (key,) in rows(stack, "marketplace", "SELECT id FROM users"))
+    return Counter(str(key) for (key,) in stack.rows("marketplace", "SELECT id FROM users"))
 
 
 def kill(stack: Stack, *services: str) -> str:
@@ -164,12 +151,12 @@ def peopled(stack: Stack) -> None:
 @pytest.fixture(scope="module")
 def rehearsed(stack: Stack) -> str:
     """The stack's application was rehearsed; the tenant that the rehearsal seeded."""
-    before = {str(key) for (key,) in rows(stack, "killbill", "SELECT api_key FROM tenants")}
+    before = {str(key) for (key,) in stack.rows("killbill", "SELECT api_key FROM tenants")}
     ran = stack.must("rehearse", "--with-stack", "--json")
     gates = {gate["name"]: gate["status"] for gate in ran.json()["gates"]}
     assert set(gates.values()) == {"pass"}
     assert "seed" in gates
-    (tenant,) = {str(key) for (key,) in rows(stack, "killbill", "SELECT api_key FROM tenants")} - before
+    (tenant,) = {str(key) for (key,) in stack.rows("killbill", "SELECT api_key FROM tenants")} - before
     return tenant
 
 
@@ -195,7 +182,7 @@ def test_a_rehearsal_seeds_a_tenant_of_its_own_and_leaves_no_database(stack: Sta
     seeded = account_keys(stack, rehearsed)
     assert len(seeded) == len(Load(stack).stored())
     assert set(seeded.values()) == {1}
-    databases = {name for (name,) in rows(stack, "postgres", "SELECT datname FROM pg_database")}
+    databases = {name for (name,) in stack.rows("postgres", "SELECT datname FROM pg_database")}
     of_other_tests = {name for name in databases if name.startswith("people_")}
     assert databases - of_other_tests == {"postgres", "template0", "template1", "marketplace", "killbill"}
 

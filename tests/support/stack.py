@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 IMAGES = {
     "NASMIGRATE_POSTGRES_IMAGE": "nasmigrate-test/postgres:17",
@@ -81,6 +84,20 @@ class Stack:
 
     def inspect(self, service: str) -> dict:
         return json.loads(docker("inspect", self.container(service)))[0]
+
+    def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
+        """What a query brings from one of the stack's databases, as the superuser; committed."""
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=self.port("postgres"),
+            user="postgres",
+            password=self.secret("postgres_password"),
+            dbname=database,
+            connect_timeout=10,
+            autocommit=True,
+        ) as connection:
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall() if cursor.description else []
 
     def secret(self, name: str) -> str:
         return (self.folder / "secrets" / name).read_text()
