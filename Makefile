@@ -39,8 +39,11 @@ test: $(VENV)/.test lint types layers unit stack package ## install what the tes
 unit: $(VENV)/.test
 	@$(BIN)/python -m pytest --ignore=tests/stack --numprocesses=2 --dist=loadfile
 
+# Most of it is waiting: two workers, each with a stack of its own. What restarts the engine has it alone.
 stack: $(VENV)/.test   ## the container stack on real servers; sets up an engine and the images where absent
-	@tests/support/images/engine $(BIN)/python -m pytest tests/stack -m 'not soak'
+	@tests/support/images/engine sh -c '\
+	  $(BIN)/python -m pytest tests/stack -m "not alone" --numprocesses=2 --dist=loadfile --no-loadscope-reorder && \
+	  $(BIN)/python -m pytest tests/stack -m alone'
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
@@ -66,8 +69,7 @@ soak: $(VENV)/.test  ## what takes hours: ten writers all the way (MINUTES=5 on 
 	@NASMIGRATE_ORDERS=100 $(BIN)/python -m pytest -q tests/faults/test_any_order.py
 	@NASMIGRATE_LATE_ROWS=5000000 $(BIN)/python -m pytest -q tests/integration/test_late_surprise.py
 	@NASMIGRATE_SEED_PEOPLE=2000 tests/support/images/engine \
-	  $(BIN)/python -m pytest -q tests/stack/test_4_seed.py \
-	  -k 'killed_in_the_middle_and_run_again or postgres_killed_in_the_middle'
+	  $(BIN)/python -m pytest -q tests/stack/test_4_seed.py -k killed_in_the_middle_and_run_again
 
 fuzz: $(VENV)/.test  ## 5,000 damaged files through copy; writes docs/hostile-files.md
 	@PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_files $(if $(CASE),--case $(CASE),5000 --page docs/hostile-files.md)

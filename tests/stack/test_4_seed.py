@@ -124,7 +124,6 @@ def test_containers_killed_in_the_middle_are_said_and_the_same_command_goes_on(s
         assert made.accounts() == (40, 40)
 
 
-@pytest.mark.soak
 def test_postgres_killed_in_the_middle_doubles_and_loses_nobody(stack: Stack) -> None:
     """Without it there is neither Kill Bill nor ledger."""
     with people(stack, 40) as made:

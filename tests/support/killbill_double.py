@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif fault.status > 0:
                 self._send(fault.status, _error(None, "org.postgresql.util.PSQLException: ERROR: password=hunter2"))
             else:
-                time.sleep(0.6 if fault.status < 0 else 0)
+                time.sleep(1.0 if fault.status < 0 else 0)
                 self.close_connection = True
                 self.connection.close()
         finally:

@@ -22,7 +22,7 @@ def double() -> Iterator[Double]:
 
 
 def endpoint(double: Double, **changed: object) -> Endpoint:
-    settings = {"user": USER, "password": PASSWORD, "api_key": "shop", "api_secret": "t0p s3cret", "timeout": 0.3}
+    settings = {"user": USER, "password": PASSWORD, "api_key": "shop", "api_secret": "t0p s3cret", "timeout": 0.6}
     return Endpoint(url=double.url, **{**settings, **changed})  # type: ignore[arg-type]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from support.killbill_double import PASSWORD, USER, Double, killbill_double
@@ -28,7 +28,7 @@ def double() -> Iterator[Double]:
 @pytest.fixture
 def client(double: Double) -> Iterator[KillBill]:
     endpoint = Endpoint(
-        url=double.url, user=USER, password=PASSWORD, api_key="shop", api_secret="s", created_by=US, timeout=0.3
+        url=double.url, user=USER, password=PASSWORD, api_key="shop", api_secret="s", created_by=US, timeout=0.6
     )
     with KillBill(endpoint, patience=Patience(attempts=3, first=0, longest=0)) as made:
         made.create_tenant()
@@ -39,12 +39,19 @@ def work(*keys: str, exists: bool = False) -> list[Work]:
     return [Work(account=Account(external_key=key, name="Ada"), exists=exists) for key in keys]
 
 
-def seed(client: KillBill, items: Sequence[Work], *, workers: int = 2) -> dict[str, SeededRow]:
+def still_held() -> None:
+    """The ledger's session is there."""
+
+
+def seed(
+    client: KillBill, items: Sequence[Work], *, workers: int = 2, held: Callable[[], None] = still_held
+) -> dict[str, SeededRow]:
     recorded: list[SeededRow] = []
     seed_accounts(
         client,
         items,
         sent_by=US,
+        held=held,
         tag=AUTO_INVOICING_OFF,
         workers=workers,
         record=recorded.extend,
@@ -76,6 +83,19 @@ def test_a_request_whose_fate_is_unknown_is_looked_up(
     assert double.count("POST", "/accounts") == (1 if applied else 2)
 
 
+def test_without_its_ledger_nothing_is_asked_again(double: Double, client: KillBill) -> None:
+    """Postgres is gone, for Kill Bill too: the first unclear answer ends it, with the ledger's error."""
+
+    def gone() -> None:
+        raise ConnectionError("the ledger's session is gone")
+
+    double.fail("POST", "/accounts", -1, times=9)
+    with pytest.raises(ConnectionError):
+        seed(client, work("7", "8", "9"), workers=1, held=gone)
+    assert double.count("POST", "/accounts") == 1
+    assert double.count("GET", "/accounts") == 0
+
+
 def test_an_account_of_somebody_else_is_found_and_not_touched(double: Double, client: KillBill) -> None:
     account_id = double.put("7", created_by="a colleague", name="Other")
     recorded = seed(client, work("7"))
@@ -102,6 +122,7 @@ def test_a_kill_bill_that_keeps_failing_ends_it_and_what_was_made_is_recorded(do
             client,
             work("a", "b", "c"),
             sent_by=US,
+            held=still_held,
             tag=None,
             workers=1,
             record=recorded.extend,

@@ -54,11 +54,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long reading is tried again: `attempts` in all, waits in seconds growing from `first` to `longest`."""
+    """How long reading is tried again: `attempts` in all, waits in seconds growing from `first` to `longest`.
+
+    None begins more than `altogether` seconds after the first: Kill Bill without its database keeps silent until each
+    attempt's own time is up.
+    """
 
     attempts: int = 8
     first: float = 0.25
     longest: float = 8.0
+    altogether: float = 60.0
 
 
 class Rest:
@@ -116,7 +121,7 @@ class Rest:
         for attempt in stamina.retry_context(
             on=_passes,
             attempts=self._patience.attempts,
-            timeout=None,
+            timeout=self._patience.altogether,
             wait_initial=self._patience.first,
             wait_max=self._patience.longest,
             wait_jitter=self._patience.first,

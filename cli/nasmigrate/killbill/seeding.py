@@ -37,6 +37,7 @@ def seed_accounts(
     work: Sequence[Work],
     *,
     sent_by: str,
+    held: Callable[[], None],
     tag: str | None,
     workers: int,
     record: Record,
@@ -48,6 +49,8 @@ def seed_accounts(
         client: whose requests are sent as `sent_by`.
         work: in the order to do it.
         sent_by: who made an account, if it was us.
+        held: raises if the ledger is no longer ours. Called in other threads where Kill Bill gave no clear answer:
+            both of them need Postgres, and when that is gone nothing is gained by asking Kill Bill again.
         tag: a tag definition for each account we made, or None. An account that was there before is not touched.
         workers: requests in flight.
         record: see `do_all`; rows in state `seeded` or `found`.
@@ -55,10 +58,11 @@ def seed_accounts(
 
     Raises:
         KillBillError: the first failure; what was done is recorded, and the same call goes on from there.
+        Exception: that of `held`.
     """
 
     def one(item: Work) -> SeededRow:
-        account_id, ours = _ensure(client, item, sent_by)
+        account_id, ours = _ensure(client, item, sent_by, held)
         if ours and tag is not None:
             client.add_tag(account_id, tag)
         key = item.account.external_key
@@ -98,7 +102,7 @@ def close_accounts(
     do_all(rows, one, workers=workers, record=record, record_every=RECORD_EVERY, progress=progress)
 
 
-def _ensure(client: KillBill, work: Work, sent_by: str) -> tuple[str, bool]:
+def _ensure(client: KillBill, work: Work, sent_by: str, held: Callable[[], None]) -> tuple[str, bool]:
     """The accountId, and whether the account is ours."""
     doubt: KillBillError | None = None
     for round_ in range(ROUNDS):
@@ -109,6 +113,7 @@ def _ensure(client: KillBill, work: Work, sent_by: str) -> tuple[str, bool]:
                 # 400, 401 and the like are an answer; 409, 5xx and silence do not say whose account there is.
                 if error.status is not None and error.status != 409 and error.status < 500:
                     raise
+                held()
                 doubt = error
         stored = client.find_account(work.account.external_key, audit=True)
         if stored is not None:

@@ -50,6 +50,10 @@ class _Ledger:
     def plan(self, keys: Sequence[str]) -> None:
         plan_accounts(self.connection, self.tenant, keys, self.sent_by)
 
+    def held(self) -> None:
+        """Raise once the session is gone, and with it the lock that keeps other seedings out."""
+        self.connection.execute("SELECT 1")
+
     def record(self, rows: Sequence[SeededRow]) -> None:
         record_accounts(self.connection, self.tenant, rows, self.sent_by)
 
@@ -205,6 +209,7 @@ def _send(
             client,
             work,
             sent_by=ledger.sent_by,
+            held=ledger.held,
             tag=AUTO_INVOICING_OFF if settings.auto_invoicing_off else None,
             workers=settings.workers,
             record=record,
