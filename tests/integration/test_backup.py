@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -28,13 +29,22 @@ from nasmigrate.backup.restoring import without_grantors
 from nasmigrate.backup.tools import Tools, local_tools
 from nasmigrate.core.config import load_config
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import BackupRefused, ExitCode, RunLocked, TargetNotEmpty, ToolFailed, ToolMissing
+from nasmigrate.core.errors import (
+    BackupRefused,
+    ExitCode,
+    RunLocked,
+    SourceError,
+    TargetNotEmpty,
+    ToolFailed,
+    ToolMissing,
+)
 from nasmigrate.core.progress import Silent
 from nasmigrate.core.result import Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import ServerFacts
 from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
 from nasmigrate.workflows.backup import backup
+from nasmigrate.workflows.checklist import backup_line
 from nasmigrate.workflows.restore import check_backup, find_backup, restore
 
 CONTENT = """
@@ -135,7 +145,11 @@ def older() -> Iterator[str]:
 def test_a_backup_is_restored_and_compared_before_it_counts(project: Project) -> None:
     result = project.backup()
     assert result.exit_code == 0
-    assert {gate.name: gate.status for gate in result.gates} == {f"restored {project.name}": "pass", "kept": "pass"}
+    assert {gate.name: gate.status for gate in result.gates} == {
+        f"restored {project.name}": "pass",
+        "source": "skipped",
+        "kept": "pass",
+    }
     manifest = read_backup(project.newest())
     (facts,) = manifest.databases
     assert (facts.name, facts.rows, facts.tables) == (project.name, 503, 3)
@@ -456,6 +470,55 @@ def run(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
     )
+
+
+def test_a_source_that_is_named_and_not_there_is_no_backup(project: Project) -> None:
+    """An unmounted share, a mistyped path: before the cutover that file is all there is."""
+    with pytest.raises(SourceError, match=r"elsewhere\.db") as raised:
+        backup(project.context, project.target, source=project.folder / "elsewhere.db")
+    assert "--no-source" in str(raised.value.hint)
+    assert backups(project.directory) == ()
+    last = read_last(project.directory)
+    assert last is not None
+    assert last.exit_code == ExitCode.SOURCE
+    left_out = {gate.name: gate.status for gate in project.backup().gates}
+    assert left_out["source"] == "skipped"
+
+
+def test_the_settings_name_the_source_of_a_backup(project: Project) -> None:
+    project.context  # noqa: B018 - writes the settings
+    with (project.folder / "nasmigrate.toml").open("a") as settings:
+        settings.write('[source]\npath = "elsewhere.db"\n')
+    words = [sys.executable, "-m", "nasmigrate", "backup", project.conninfo]
+    done = subprocess.run(words, cwd=project.folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == ExitCode.SOURCE, done.stderr
+    done = subprocess.run([*words, "--no-source"], cwd=project.folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_at_all_is_no_backup(project: Project) -> None:
+    project.sql("DROP SCHEMA public, nasmigrate CASCADE; CREATE SCHEMA public")
+    with pytest.raises(BackupRefused, match="nothing to back up"):
+        project.backup()
+
+
+def test_the_checklist_looks_at_the_backup_itself(project: Project) -> None:
+    project.settings["databases"] = [project.name]
+    project.backup()
+    folder = project.newest()
+    finished = datetime.fromisoformat(read_manifest(folder).finished_at)
+    only = project.context
+    without = backup_line(only, finished + timedelta(hours=1))
+    assert without.status == "fail"
+    assert "without killbill and marketplace" in without.evidence
+    none_of_them = only.config.model_copy(update={"stack": only.config.stack.model_copy(update={"services": ()})})
+    bare = replace(only, config=none_of_them)
+    assert backup_line(bare, finished + timedelta(hours=1)).status == "ok"
+    assert backup_line(bare, finished + timedelta(hours=25)).status == "fail"
+    assert backup_line(bare, finished - timedelta(hours=1)).status == "fail"
+    shutil.rmtree(folder)
+    with pytest.raises(BackupRefused, match=folder.name):
+        backup_line(bare, finished + timedelta(hours=1))
 
 
 def test_memberships_that_a_superuser_granted_are_restored_by_another(project: Project) -> None:

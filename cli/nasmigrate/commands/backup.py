@@ -65,9 +65,8 @@ def command(
 
 
 def _source(loaded: LoadedConfig) -> Path | None:
-    """The SQLite file of the settings, if there is one."""
-    path = loaded.resolve(loaded.config.source.path) if loaded.config.source.path else None
-    return path if path is not None and path.exists() else None
+    """The SQLite file of the settings, if they name one."""
+    return loaded.resolve(loaded.config.source.path) if loaded.config.source.path else None
 
 
 def _look(app: App, loaded: LoadedConfig, check: str | None) -> int:

@@ -32,12 +32,14 @@ from nasmigrate.backup.restoring import fingerprint_of, restore_dump, scratch_da
 from nasmigrate.backup.retention import UNPROVEN, backup_folder, publish, remove_old
 from nasmigrate.backup.tools import Tools, local_tools
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import ExitCode
+from nasmigrate.core.errors import BackupRefused, ExitCode, SourceError
 from nasmigrate.core.result import Difference, Gate, Result, TableResult
 from nasmigrate.core.rundir import write_atomic
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import connected, server_facts
+from nasmigrate.sqlite.open import check_file
 from nasmigrate.sqlite.snapshot import take_snapshot
+from nasmigrate.workflows.outcome import verdict_of
 from nasmigrate.workflows.run import Run, running
 from nasmigrate.workflows.server_tools import ToolsFor
 
@@ -58,13 +60,13 @@ def backup(
     Raises:
         ToolMissing: no tools of the server's version.
         ToolFailed: one of them could not.
-        BackupRefused: a database that is to be backed up does not exist.
+        BackupRefused: a database that is to be backed up does not exist, or there is nothing in any.
         TargetError, SourceError: what could not be read.
     """
     directory = context.base / Path(context.config.backup.directory).expanduser()
     with backup_folder(directory), attempt(directory) as last, running(context, "backup") as run:
         result = _backup(run, target, directory, source, tools_for, last.started)
-        failed = [gate.detail for gate in result.gates if gate.status != "pass"]
+        failed = [gate.detail for gate in result.gates if gate.status in ("fail", "inconclusive")]
         last.ended(result.exit_code, "; ".join(failed) or None)
         return result
 
@@ -73,6 +75,8 @@ def _backup(
     run: Run, target: Target, directory: Path, source: Path | None, tools_for: ToolsFor | None, started: datetime
 ) -> Result:
     settings = run.context.config.backup
+    if source is not None:
+        _source_is_there(source)
     with connected(target.conninfo, purpose="nasmigrate backup") as connection:
         facts = server_facts(connection)
         there = {name for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn")}
@@ -90,6 +94,11 @@ def _backup(
                 dump_database(tools, target.conninfo, each, partial / f"{number}-{_plain(each)}.dump")
                 for number, each in enumerate(names, start=1)
             ]
+            if source is None and not any(dump.fingerprint.tables for dump in dumps):
+                raise BackupRefused(
+                    f"nothing to back up: no table in {', '.join(names)}, and no SQLite file",
+                    hint="is this the right server? the file is source.path in nasmigrate.toml",
+                )
             passwords = dump_globals(tools, partial / GLOBALS)
         snapshot = _snapshot(run, source, partial)
     except BaseException:
@@ -115,7 +124,8 @@ def _backup(
             seconds=round(time.perf_counter() - before, 3),
         ),
     ).sealed()
-    proven = all(gate.status == "pass" for gate in gates)
+    gates.append(_source_gate(manifest))
+    proven = verdict_of(gates)[0] == "pass"
     if proven:
         write_atomic(partial / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
         publish(partial, final)
@@ -124,6 +134,26 @@ def _backup(
         detail = f"{kept} backups are kept" + (f"; removed: {', '.join(removed)}" if removed else "")
         gates.append(Gate(name="kept", status="pass", detail=detail, checked=kept))
     return _result(run, target, manifest, gates, differences, final if proven else partial)
+
+
+def _source_is_there(source: Path) -> None:
+    """Before the cutover the file is all there is: a backup without it must be asked for.
+
+    Raises:
+        SourceError: it is not there, or no SQLite file.
+    """
+    try:
+        check_file(source)
+    except SourceError as error:
+        error.hint = f"{error.hint}; if it is given up: --no-source, or take source.path out of nasmigrate.toml"
+        raise
+
+
+def _source_gate(manifest: Manifest) -> Gate:
+    if manifest.source is None:
+        return Gate(name="source", status="skipped", detail="no SQLite file: left out, or none is named", checked=0)
+    detail = f"{manifest.source_path}: a snapshot of {manifest.source.bytes:,} bytes"
+    return Gate(name="source", status="pass", detail=detail, checked=1)
 
 
 def _snapshot(run: Run, source: Path | None, folder: Path) -> FileFacts | None:
@@ -180,7 +210,7 @@ def _facts(dump: Dump) -> DatabaseFacts:
 def _result(
     run: Run, target: Target, manifest: Manifest, gates: list[Gate], differences: list[Difference], folder: Path
 ) -> Result:
-    proven = all(gate.status == "pass" for gate in gates)
+    proven = verdict_of(gates)[0] == "pass"
     code = ExitCode.OK if proven else ExitCode.DIFFERENCES
     result = Result(
         command=run.command,

@@ -17,7 +17,7 @@ from nasmigrate.stack.containers import Container, internal_networks
 from nasmigrate.stack.folder import SECRETS
 from nasmigrate.workflows.reboot_test import last_reboot_test, reboot_test
 from nasmigrate.workflows.stack import Surroundings, open_stack, states
-from nasmigrate.workflows.stack_databases import prove_killbill
+from nasmigrate.workflows.stack_databases import KILLBILL, MARKETPLACE, prove_killbill
 
 ANSWER_TIMEOUT = 10.0
 OLDEST_BACKUP = timedelta(days=1)
@@ -75,7 +75,7 @@ def checklist(
     found.append(lines.secrets_apart(compose.folder / SECRETS, containers))
     found.append(lines.network(containers, internal_networks(compose.runner, compose.tools.docker, containers)))
     found.append(lines.ports(containers))
-    found += _guarded("backup", lambda: [_backup(context, moment)])
+    found += _guarded("backup younger than a day", lambda: [backup_line(context, moment)])
     return Checklist(lines=tuple(replace(line, fix=None) if line.status == "ok" else line for line in found))
 
 
@@ -133,26 +133,38 @@ def _address(containers: Sequence[Container], service: str, inside: int) -> str 
     return None
 
 
-def _backup(context: Context, now: datetime) -> Line:
-    """Whether the newest proven backup is younger than a day."""
+def backup_line(context: Context, now: datetime) -> Line:
+    """Whether the newest proven backup is there, younger than a day, and of the stack's databases.
+
+    Raises:
+        BackupRefused: the backup that last-backup.json names has no manifest, or a changed one.
+    """
     from nasmigrate.backup.last import NAME, read_last
+    from nasmigrate.backup.manifest import read_manifest
 
     folder = context.base / Path(context.config.backup.directory).expanduser()
     last = read_last(folder)
     if last is None:
-        return Line(
-            name="backup younger than a day",
-            status="fail",
-            evidence=f"{folder / NAME}: none was ever made",
-            fix="nasmigrate backup, every day from the Task Scheduler",
-        )
-    finished = datetime.fromisoformat(last.finished_at)
+        return _backup(f"{folder / NAME}: none was ever made")
+    if last.exit_code or last.last_proven is None:
+        return _backup(f"{last.finished_at}: failed: {last.error}")
+    manifest = read_manifest(folder / last.last_proven)
+    finished = datetime.fromisoformat(manifest.finished_at)
     age = now - finished
-    good = last.exit_code == 0 and age <= OLDEST_BACKUP
-    said = f"failed: {last.error}" if last.exit_code else f"{last.last_proven}, restored and compared"
+    said = f"{finished:%Y-%m-%d %H:%M} UTC, {age.total_seconds() / 3600:.1f} hours ago: {last.last_proven}"
+    services = context.config.stack.services
+    wanted = {name for name, service in ((MARKETPLACE, "postgres"), (KILLBILL, "killbill")) if service in services}
+    if missing := sorted(wanted - {database.name for database in manifest.databases}):
+        return _backup(f"{said}, without {' and '.join(missing)}")
+    if age < timedelta():
+        return _backup(f"{said}: made in the future, so this clock or that one was wrong")
+    return _backup(f"{said}, restored and compared", good=age <= OLDEST_BACKUP)
+
+
+def _backup(evidence: str, *, good: bool = False) -> Line:
     return Line(
         name="backup younger than a day",
         status="ok" if good else "fail",
-        evidence=f"{finished:%Y-%m-%d %H:%M} UTC, {age.total_seconds() / 3600:.1f} hours ago: {said}",
+        evidence=evidence,
         fix="nasmigrate backup, every day from the Task Scheduler",
     )

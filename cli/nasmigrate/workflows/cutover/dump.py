@@ -1,4 +1,4 @@
-"""The first backup of what serves now: a pg_dump, listed by pg_restore to show that it can be read."""
+"""The first backup of what serves now: a pg_dump, read by pg_restore to its end."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def dump_target(ends: Ends, folder: Path, tools_for: ToolsFor) -> Gate:
             connection.commit()
         tools = tools_for(facts)
         tools.run("pg_dump", ("--format=custom",), stdout=file)
-        tools.run("pg_restore", ("--list",), stdin=file)
+        tools.run("pg_restore", ("--file=/dev/null",), stdin=file)
     except ToolMissing as error:
         detail = f"{error.message}: take a backup of the database by other means"
         return Gate(name="dump", status="skipped", detail=detail)
     except (ToolFailed, TargetError) as error:
         return Gate(name="dump", status="inconclusive", detail=f"{error.message}; nasmigrate backup takes one")
-    return Gate(name="dump", status="pass", detail=f"{file}, {file.stat().st_size:,} bytes, readable", checked=1)
+    return Gate(name="dump", status="pass", detail=f"{file}, {file.stat().st_size:,} bytes, read to its end", checked=1)
