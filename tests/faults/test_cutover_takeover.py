@@ -52,6 +52,21 @@ def test_a_suspended_run_wakes_after_resume_and_changes_nothing(point: str, nigh
     assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
 
 
+@pytest.mark.parametrize("what", ["resume", "abort"])
+def test_a_suspended_run_that_has_changed_nothing_is_named_and_may_go_on(what: str, night: Night) -> None:
+    process = night.drive("cutover", "P1:end", signal.SIGSTOP, wait=False)
+    try:
+        until_stopped(process.pid)
+        refused = night.run(what)
+        assert refused.returncode == 11, refused.stderr
+        assert f"cutover (process {process.pid} on " in refused.stderr
+        assert f"kill -CONT {process.pid}" in refused.stderr
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert process.wait(LIMIT) == 0, (night.folder / "driver.log").read_text()
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
 @pytest.mark.parametrize(("point", "serves"), [("P6:committed", "SQLite"), ("P7:committed", "Postgres")])
 def test_the_watchdog_settles_a_dead_run_by_itself(point: str, serves: str, night: Night) -> None:
     killed = night.drive("cutover", point, watchdog=True)

@@ -109,12 +109,14 @@ def interrupt_twice(scene: Scene) -> None:
 def wake_after_resume(scene: Scene) -> None:
     """Suspended beyond the freeze's limit; `resume` runs elsewhere; then it wakes."""
     time.sleep(MAX_FREEZE + 1.0)
-    scene.night.document("resume")
+    settled = scene.night.document("resume")["code"] in (0, 4)
     takers = scene.night.takers()
     assert len(takers) <= 1, takers
     scene.go_on()
     scene.process.wait(LIMIT)
-    assert scene.night.takers() == takers, "a tool that woke changed who serves"
+    # Where resume had nothing to settle (nothing is changed yet) or could not (SQLite's lock is held), it may go on.
+    if settled:
+        assert scene.night.takers() == takers, "a tool that woke changed who serves"
 
 
 def crash_postgres(scene: Scene) -> None:

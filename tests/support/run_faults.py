@@ -1,7 +1,8 @@
 """Runs the fault cells and the kills in system calls, and writes docs/faults.md: `make faults [MINUTES=…] [JOBS=…]`.
 
 Cells come in an order in which every phase and every fault are met early, so a run that is cut short is a sample.
-What a cell came to is recorded by commit under .nasmigrate/faults, and the next run on that commit goes on from there.
+What a cell came to is recorded under .nasmigrate/faults by the commit that last changed the tool, and the next run on
+the same tool goes on from there: with the cells that did not run yet, and those that failed.
 """
 
 from __future__ import annotations
@@ -29,18 +30,22 @@ KILLED = "killed in a system call"
 
 @dataclass
 class Record:
-    """What is known on this commit, a JSON line each: the kills that were found, and what each cell came to."""
+    """What is known of this tool, a JSON line each: the kills that were found, and what each cell came to, last."""
 
     path: Path
     done: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.done = {line["name"] for line in self.lines() if "name" in line}
+        self.done = {name for name, line in self.outcomes().items() if not line["failed"]}
 
     def lines(self) -> list[dict[str, Any]]:
         """All lines, in the order they were written."""
         return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def outcomes(self) -> dict[str, dict[str, Any]]:
+        """What each cell came to the last time it ran."""
+        return {line["name"]: line for line in self.lines() if "name" in line}
 
     def add(self, **line: object) -> None:
         """Append one line; several processes write to the file."""
@@ -48,7 +53,7 @@ class Record:
             file.write(json.dumps(line) + "\n")
 
     def one(self, place: tuple[str, str], name: str, work: Callable[[], str]) -> None:
-        """Run one cell, unless it ran on this commit, and note how it ended."""
+        """Run one cell, unless it passed already, and note how it ended."""
         if name in self.done:
             return
         began = time.monotonic()
@@ -77,7 +82,7 @@ class Table:
         for line in record.lines():
             if "census" in line:
                 kills[line["census"]] = Counter((phase, KILLED) for phase in line["phases"])
-                continue
+        for line in record.outcomes().values():
             place = (line["phase"], line["fault"])
             table.run[place] += 1
             if line["failed"]:
@@ -149,10 +154,11 @@ def _kills(world: faults.World, folder: Path, record: Record) -> list[tuple[str,
 
 
 def _commit() -> str:
-    """The commit that runs, `-dirty` where the tree differs from it in more than the page that this writes."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    changed = ["git", "diff", "--quiet", "HEAD", "--", ":/", f":(exclude,top){PAGE.relative_to(ROOT)}"]
-    return commit.stdout.strip() + ("-dirty" if subprocess.run(changed, check=False).returncode else "")
+    """The commit that last changed the tool, `-dirty` where it differs from that."""
+    last = ["git", "log", "-1", "--format=%h", "--", ":/cli"]
+    commit = subprocess.run(last, capture_output=True, text=True, check=True).stdout.strip()
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ":/cli"], check=False)
+    return commit + ("-dirty" if changed.returncode else "")
 
 
 def page(table: Table) -> str:
@@ -165,7 +171,7 @@ def page(table: Table) -> str:
     lines = [
         "# Faults at every phase",
         "",
-        f"Written by `make faults` on commit {_commit()}: {sum(table.found.values()):,} cells found,"
+        f"Written by `make faults` for the tool as of commit {_commit()}: {sum(table.found.values()):,} cells found,"
         f" {total:,} run, {failed} failed.",
         "",
         "A cell is a point that a cutover or rollback passes, and a fault there, while two applications write all",

@@ -63,6 +63,7 @@ class Tools:
         arguments: Sequence[str],
         *,
         database: str | None = None,
+        connect: bool = True,
         stdin: Path | None = None,
         stdout: Path | None = None,
     ) -> str:
@@ -72,6 +73,7 @@ class Tools:
             program: one of `NEEDED`.
             arguments: without the connection.
             database: to connect to; None = that of the conninfo.
+            connect: give it the connection; else it works on files alone.
             stdin: a file to read.
             stdout: a file to make, mode 0600; must not exist.
 
@@ -79,7 +81,7 @@ class Tools:
             ToolMissing: it is not there.
             ToolFailed: it ended with another code than 0.
         """
-        words, password = self._connection(database)
+        words, password = self._connection(database) if connect else ([], None)
         environ = dict(os.environ)
         if password is not None and not self.prefix:
             environ["PGPASSWORD"] = password

@@ -38,8 +38,8 @@ def lock_path(source: Path) -> Path:
 
 
 @contextmanager
-def source_lock(source: Path, command: str, *, take_over: bool = False) -> Iterator[None]:
-    """Hold the source's lock file for the context.
+def source_lock(source: Path, command: str, *, take_over: bool = False) -> Iterator[Holder | None]:
+    """Hold the source's lock file for the context; gives the suspended run that holds it instead, if one does.
 
     Args:
         source: the SQLite file.
@@ -58,6 +58,7 @@ def source_lock(source: Path, command: str, *, take_over: bool = False) -> Itera
             f"{path}: cannot be made: {error.strerror}",
             hint="the folder of the source must be writable for the user who runs this",
         ) from error
+    holder: Holder | None = None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,7 +71,7 @@ def source_lock(source: Path, command: str, *, take_over: bool = False) -> Itera
                 ) from None
         else:
             _write(descriptor, command)
-        yield
+        yield holder
     finally:
         os.close(descriptor)
 

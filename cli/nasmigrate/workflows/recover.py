@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import FenceLost, OpeningInDoubt, WrongPhase
+from nasmigrate.core.errors import FenceLost, OpeningInDoubt, RunLocked, WrongPhase
 from nasmigrate.core.status import Status
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.control_row import State, claim, database_called
@@ -54,6 +54,7 @@ def resume(context: Context, source: Path, target: Target, options: ResumeOption
 
     Raises:
         WrongPhase: there is nothing to resume.
+        RunLocked: another run works on the file, or one that is suspended and has changed nothing yet.
         FenceLost: the fence is gone, or stands for another database.
         OpeningInDoubt: Postgres does not answer, and only it knows whether it was opened.
         TakenOver: another run has taken over meanwhile.
@@ -141,10 +142,16 @@ def _recover(context: Context, source: Path, target: Target, options: Options, c
     did: list[str] = []
     # A suspended tool keeps its lock: it writes nothing when it wakes, since the epoch is raised first.
     with running(context, command) as run, ExitStack() as stack:
+        suspended = None
         if not options.scratch:
-            stack.enter_context(source_lock(ends.source, command, take_over=True))
+            suspended = stack.enter_context(source_lock(ends.source, command, take_over=True))
         journal = Journal(context.base, command, run.directory.name)
         standing = ends.standing()
+        if suspended is not None and standing.meaning is Meaning.NOT_BEGUN:
+            raise RunLocked(
+                f"{ends.source}: {suspended} has changed nothing yet, so there is nothing to {command}",
+                hint=f"kill -CONT {suspended.pid} lets it go on, kill -KILL {suspended.pid} ends it",
+            )
         journal.add("begin", "", str(standing.meaning))
         if standing.meaning is not Meaning.LEFT_FENCED:
             refuse_other_file(standing)

@@ -23,7 +23,7 @@ def dump_target(ends: Ends, folder: Path, tools_for: ToolsFor) -> Gate:
             connection.commit()
         tools = tools_for(facts)
         tools.run("pg_dump", ("--format=custom",), stdout=file)
-        tools.run("pg_restore", ("--file=/dev/null",), stdin=file)
+        tools.run("pg_restore", ("--file=/dev/null",), connect=False, stdin=file)
     except ToolMissing as error:
         detail = f"{error.message}: take a backup of the database by other means"
         return Gate(name="dump", status="skipped", detail=detail)
