@@ -38,6 +38,8 @@ MAX_FREEZE = 3.0
 LIMIT = 120.0
 _COMMITTED = ("P5", "P6", "P7", "R3", "R4")
 """Phases with a point right after their commit."""
+_UNCLAIMED = ("P0:begin", "P0:end", "P1:begin", "P1:end", "P2:begin", "R0:begin")
+"""Points at which a run has not claimed the control row yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +111,14 @@ def interrupt_twice(scene: Scene) -> None:
 def wake_after_resume(scene: Scene) -> None:
     """Suspended beyond the freeze's limit; `resume` runs elsewhere; then it wakes."""
     time.sleep(MAX_FREEZE + 1.0)
-    settled = scene.night.document("resume")["code"] in (0, 4)
+    code = scene.night.document("resume")["code"]
     takers = scene.night.takers()
     assert len(takers) <= 1, takers
     scene.go_on()
     scene.process.wait(LIMIT)
-    # Where resume had nothing to settle (nothing is changed yet) or could not (SQLite's lock is held), it may go on.
-    if settled:
+    # Before it has claimed the control row there is nothing that resume could take over: then it may go on. So it may
+    # where resume could not settle anything, because SQLite's lock is held.
+    if scene.cell.point not in _UNCLAIMED and code in (0, 4):
         assert scene.night.takers() == takers, "a tool that woke changed who serves"
 
 
@@ -329,7 +332,7 @@ def run_cell(world: World, cell: Cell, folder: Path, name: str) -> str:
         stack.close()
         _wait_for_postgres(world.server)
         serving, _ = settled(night)
-        if untouched and cell.fault in ("kill", "journal-lost", "journal-flipped", "wake-after-resume"):
+        if untouched and cell.fault in ("kill", "journal-lost", "journal-flipped"):
             assert serving == "SQLite", "the source serves until the opening"
         return serving
 
