@@ -25,7 +25,7 @@ from support.postgres import fresh_database
 
 from nasmigrate.backup.last import read_last
 from nasmigrate.backup.manifest import MANIFEST, backups, read_backup, read_manifest
-from nasmigrate.backup.restoring import without_grantors
+from nasmigrate.backup.restoring import restore_globals, without_grantors, without_roles
 from nasmigrate.backup.tools import Tools, local_tools
 from nasmigrate.core.config import load_config
 from nasmigrate.core.context import Context
@@ -343,6 +343,50 @@ def test_on_a_new_server_the_roles_are_missed_or_made(made_once: Project) -> Non
             row = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", (project.role,)).fetchone()
     assert row is not None
     assert str(row[0]).startswith("SCRAM-SHA-256$")
+
+
+def test_roles_that_are_there_stay_as_they_are(project: Project) -> None:
+    """As on a new NAS: the superuser is `postgres` there, too, and the stack has made the application's role."""
+    writer = f"{project.name}_rw"
+    project.sql(f'CREATE ROLE "{writer}"; GRANT SELECT ON users TO "{writer}"; GRANT "{writer}" TO "{project.role}"')
+    project.backup()
+    with embedded_server() as fresh, psycopg.connect(fresh.dsn, autocommit=True) as connection:
+        connection.execute("ALTER ROLE postgres PASSWORD 'of this server'")
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'new'").format(sql.Identifier(project.role)))
+        passwords = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s) ORDER BY 1"
+        before = connection.execute(passwords, (["postgres", project.role],)).fetchall()
+        connection.execute("CREATE DATABASE shop TEMPLATE template0")
+        target = Target(conninfo=make_conninfo(fresh.dsn, dbname="shop"), display="shop")
+        assert restore(project.context, project.newest(), target, with_roles=True).exit_code == 0
+        assert connection.execute(passwords, (["postgres", project.role],)).fetchall() == before
+        row = connection.execute("SELECT pg_has_role(%s, %s, 'USAGE')", (project.role, writer)).fetchone()
+    assert row == (True,)
+
+
+def test_a_roles_script_that_is_refused_makes_nothing(made_once: Project, tmp_path: Path) -> None:
+    script = tmp_path / "globals.sql"
+    script.write_text("CREATE ROLE half_made;\nGRANT nobody_of_that_name TO half_made;\n")
+    tools = local_tools(made_once.conninfo, server_version_of(made_once.conninfo))
+    with pytest.raises(ToolFailed, match="nobody_of_that_name"):
+        restore_globals(tools, made_once.conninfo, script)
+    assert made_once.sql("SELECT rolname FROM pg_roles WHERE rolname = 'half_made'") == []
+
+
+def test_only_statements_of_roles_that_are_there_are_left_out() -> None:
+    script = (
+        b"CREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER PASSWORD 'a;b''c';\n"
+        b"ALTER ROLE postgres SET search_path TO 'a;\nCREATE ROLE x;\n', \"b;\";\n"
+        b'CREATE ROLE "odd ""one;";\nCREATE ROLE other;\nALTER ROLE other SET a.b TO \'\nCREATE ROLE postgres;\n\';\n'
+        b"GRANT other TO postgres;\n"
+    )
+    assert without_roles(script, {"postgres", 'odd "one;'}) == (
+        b"CREATE ROLE other;\nALTER ROLE other SET a.b TO '\nCREATE ROLE postgres;\n';\nGRANT other TO postgres;\n"
+    )
+
+
+def server_version_of(conninfo: str) -> int:
+    with psycopg.connect(conninfo) as connection:
+        return connection.info.server_version
 
 
 def lying_tools(folder: Path, real: Tools, statement: str) -> Tools:

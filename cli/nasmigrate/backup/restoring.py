@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -23,6 +23,13 @@ _RESTORE = ("--exit-on-error", "--single-transaction", "--no-tablespaces")
 _ROLE = rb'("(?:[^"]|"")+"|\S+)'
 _SUPERUSER = re.compile(rb"^ALTER ROLE " + _ROLE + rb" WITH SUPERUSER ", re.M)
 _GRANT = re.compile(rb"^(?P<what>GRANT .+) GRANTED BY (?P<by>" + _ROLE + rb");$", re.M)
+_LITERAL = rb"'(?:[^']|'')*'"
+_QUOTED = rb'"(?:[^"]|"")*"'
+_OF_ROLE = re.compile(
+    rb'^(?:CREATE ROLE|ALTER ROLE|COMMENT ON ROLE) (?P<role>"(?:[^"]|"")+"|[^\s;"]+)'
+    rb"(?:" + _LITERAL + rb"|" + _QUOTED + rb"|[^;'\"])*;\n",
+    re.M,
+)
 _BOOTSTRAP, _SCRATCH = "nasmigrate_bootstrap", "nasmigrate_scratch"
 
 
@@ -35,17 +42,40 @@ def restore_dump(tools: Tools, dump: Path, database: str) -> None:
     tools.run("pg_restore", _RESTORE, database=database, stdin=dump)
 
 
-def restore_globals(tools: Tools, file: Path) -> None:
-    """Run the roles' script; the first error ends it.
+def restore_globals(tools: Tools, server: str, file: Path) -> None:
+    """Make the script's roles that the server lacks, and grant all of its memberships: everything, or nothing.
+
+    A role that is there stays as it is, its password too.
+
+    Args:
+        tools: that reach the server.
+        server: conninfo of the same server, from here.
+        file: what pg_dumpall wrote.
 
     Raises:
-        ToolFailed: a statement was refused.
+        ToolFailed: a statement was refused; nothing was made.
+        TargetError: the server cannot be reached.
     """
+    with connected(server, purpose="nasmigrate restore") as connection:
+        there = {str(name) for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
     with tempfile.NamedTemporaryFile(prefix="nasmigrate-roles-") as script:  # 0600: verifiers of passwords are in it
-        script.write(without_grantors(file.read_bytes()))
+        script.write(without_roles(without_grantors(file.read_bytes()), there))
         script.flush()
-        words = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
+        # psql takes --single-transaction only together with --file.
+        words = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--file=-")
         tools.run("psql", words, database="postgres", stdin=Path(script.name))
+
+
+def without_roles(script: bytes, there: Collection[str]) -> bytes:
+    """The roles' script without what makes, alters or comments on any of these roles; grants to them stay."""
+
+    def kept(statement: re.Match[bytes]) -> bytes:
+        name = statement["role"]
+        if name.startswith(b'"'):
+            name = name[1:-1].replace(b'""', b'"')
+        return b"" if name.decode(errors="surrogateescape") in there else statement[0]
+
+    return _OF_ROLE.sub(kept, script)
 
 
 def without_grantors(script: bytes) -> bytes:
@@ -123,7 +153,7 @@ def scratch_place(tools: Tools, server: str, globals_file: Path) -> Iterator[tup
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(sql.SQL("ALTER ROLE postgres RENAME TO {}").format(sql.Identifier(_BOOTSTRAP)))
         there = tools.at(dsn)
-        restore_globals(there, globals_file)
+        restore_globals(there, dsn, globals_file)
         yield there, dsn
 
 

@@ -15,7 +15,7 @@ from nasmigrate.commands._options import password_file_option, subcommand
 @click.option("--target", metavar="DSN", help="The empty database to restore into [target.dsn].")
 @password_file_option
 @click.option("--database", metavar="NAME", help="Which database of the backup [the one of the target's name].")
-@click.option("--with-roles", is_flag=True, help="Make the backup's roles on the server first.")
+@click.option("--with-roles", is_flag=True, help="First make the backup's roles that are missing.")
 @click.option("--allow-newer-server", is_flag=True, help="Also restore into a newer major version of PostgreSQL.")
 @click.pass_obj
 def command(

@@ -54,7 +54,7 @@ def restore(
         folder: of the backup.
         target: the database to restore into; it must be empty.
         database: which one of the backup; None = the one of the target's name, or the only one.
-        with_roles: make the backup's roles on the server first, for a server that has none of them.
+        with_roles: first make the backup's roles that the server lacks, and grant the backup's memberships.
         allow_newer_server: also take a server of a newer major version than the backup's.
         tools_for: where the server's own tools are; None = on this machine.
 
@@ -76,7 +76,7 @@ def restore(
             tools = tools_for(server) if tools_for else local_tools(target.conninfo, server.version_number, given=given)
         if with_roles:
             with run.phase("roles"):
-                restore_globals(tools, folder / manifest.globals.name)
+                restore_globals(tools, target.conninfo, folder / manifest.globals.name)
         _check_roles(facts, target)
         with run.phase("restore", facts.name):
             restore_dump(tools, folder / facts.file.name, server.database)
@@ -138,7 +138,7 @@ def _check_roles(facts: DatabaseFacts, target: Target) -> None:
         raise BackupRefused(
             f"the server lacks {len(missing)} roles that {facts.name!r} names; nothing was touched",
             checks=[f"missing role {name}" for name in missing],
-            hint="--with-roles makes the backup's roles first",
+            hint="--with-roles first makes those that are missing; a role that is there keeps its password",
         )
 
 
