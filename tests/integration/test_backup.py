@@ -363,6 +363,29 @@ def test_roles_that_are_there_stay_as_they_are(project: Project) -> None:
     assert row == (True,)
 
 
+def test_a_membership_that_the_server_lacks_is_told(project: Project) -> None:
+    """The roles are there, made by the stack, but not what the cutover granted: the application could not write."""
+    writer = f"{project.name}_rw"
+    project.sql(f'CREATE ROLE "{writer}"; GRANT SELECT ON users TO "{writer}"; GRANT "{writer}" TO "{project.role}"')
+    project.backup()
+    with embedded_server() as fresh, psycopg.connect(fresh.dsn, autocommit=True) as connection:
+        for role in (project.role, writer):
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+        connection.execute("CREATE DATABASE shop TEMPLATE template0")
+        target = Target(conninfo=make_conninfo(fresh.dsn, dbname="shop"), display="shop")
+        result = restore(project.context, project.newest(), target)
+        assert result.exit_code == ExitCode.DIFFERENCES
+        assert [gate.status for gate in result.gates] == ["pass", "fail"]
+        grant = result.differences[0].object.removeprefix("missing: ")
+        assert grant in result.gates[1].detail
+        connection.execute(grant.encode())
+        row = connection.execute("SELECT pg_has_role(%s, %s, 'USAGE')", (project.role, writer)).fetchone()
+        assert row == (True,)
+        connection.execute("CREATE DATABASE again TEMPLATE template0")
+        target = Target(conninfo=make_conninfo(fresh.dsn, dbname="again"), display="again")
+        assert restore(project.context, project.newest(), target).exit_code == 0
+
+
 def test_a_roles_script_that_is_refused_makes_nothing(made_once: Project, tmp_path: Path) -> None:
     script = tmp_path / "globals.sql"
     script.write_text("CREATE ROLE half_made;\nGRANT nobody_of_that_name TO half_made;\n")

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +24,9 @@ _RESTORE = ("--exit-on-error", "--single-transaction", "--no-tablespaces")
 _ROLE = rb'("(?:[^"]|"")+"|\S+)'
 _SUPERUSER = re.compile(rb"^ALTER ROLE " + _ROLE + rb" WITH SUPERUSER ", re.M)
 _GRANT = re.compile(rb"^(?P<what>GRANT .+) GRANTED BY (?P<by>" + _ROLE + rb");$", re.M)
+_MEMBERSHIP = re.compile(
+    rb'^GRANT (?P<role>"(?:[^"]|"")+"|[^\s;"]+) TO (?P<member>"(?:[^"]|"")+"|[^\s;"]+)(?: [^;]*)?;$', re.M
+)
 _LITERAL = rb"'(?:[^']|'')*'"
 _QUOTED = rb'"(?:[^"]|"")*"'
 _OF_ROLE = re.compile(
@@ -70,12 +74,50 @@ def without_roles(script: bytes, there: Collection[str]) -> bytes:
     """The roles' script without what makes, alters or comments on any of these roles; grants to them stay."""
 
     def kept(statement: re.Match[bytes]) -> bytes:
-        name = statement["role"]
-        if name.startswith(b'"'):
-            name = name[1:-1].replace(b'""', b'"')
-        return b"" if name.decode(errors="surrogateescape") in there else statement[0]
+        return b"" if _name(statement["role"]) in there else statement[0]
 
     return _OF_ROLE.sub(kept, script)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memberships:
+    """The memberships that a database's roles had. `missing` are statements that grant those a server lacks."""
+
+    all: int
+    missing: tuple[str, ...]
+
+
+def memberships_of(server: str, file: Path, roles: Collection[str]) -> Memberships:
+    """Compare who was a member of these roles with who is; a superuser has their rights without being one.
+
+    Args:
+        server: conninfo of the server.
+        file: what pg_dumpall wrote.
+        roles: those that a database names: membership in them decides who may read and write there.
+
+    Raises:
+        TargetError: the server cannot be asked.
+    """
+    with connected(server, purpose="nasmigrate restore") as connection:
+        there = set(
+            connection.execute(
+                "SELECT r.rolname, m.rolname FROM pg_auth_members a"
+                " JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member"
+            ).fetchall()
+        )
+        superusers = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper")}
+    wanted = {}
+    for grant in _MEMBERSHIP.finditer(without_grantors(file.read_bytes())):
+        pair = (_name(grant["role"]), _name(grant["member"]))
+        if pair[0] in roles and pair[1] not in superusers:
+            wanted[pair] = grant[0].decode(errors="replace")
+    return Memberships(all=len(wanted), missing=tuple(line for pair, line in wanted.items() if pair not in there))
+
+
+def _name(written: bytes) -> str:
+    """A role's name as it is, of how a script writes it."""
+    bare = written[1:-1].replace(b'""', b'"') if written.startswith(b'"') else written
+    return bare.decode(errors="surrogateescape")
 
 
 def without_grantors(script: bytes) -> bytes:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from psycopg.conninfo import conninfo_to_dict
 
 from nasmigrate import __version__
 from nasmigrate.backup.manifest import DatabaseFacts, Manifest, backups, read_backup
-from nasmigrate.backup.restoring import fingerprint_of, refuse_unless_empty, restore_dump, restore_globals
+from nasmigrate.backup.restoring import (
+    fingerprint_of,
+    memberships_of,
+    refuse_unless_empty,
+    restore_dump,
+    restore_globals,
+)
 from nasmigrate.backup.tools import local_tools
 from nasmigrate.core.context import Context
 from nasmigrate.core.errors import BackupRefused, ExitCode
@@ -82,7 +89,8 @@ def restore(
             restore_dump(tools, folder / facts.file.name, server.database)
         with run.phase("verify", "every row and definition"):
             gate = _compare(facts, target, same_version=manifest.server_version_number // 10000 == tools.major)
-        return _result(run, folder, target, facts, gate)
+            memberships = _memberships(facts, target, folder / manifest.globals.name)
+        return _result(run, folder, target, facts, gate, memberships)
 
 
 def check_backup(context: Context, folder: Path) -> Manifest:
@@ -165,20 +173,40 @@ def _compare(facts: DatabaseFacts, target: Target, *, same_version: bool) -> tup
     return gate, wrong
 
 
-def _result(run: Run, folder: Path, target: Target, facts: DatabaseFacts, outcome: tuple[Gate, list[str]]) -> Result:
-    gate, wrong = outcome
-    equal = gate.status == "pass"
+def _memberships(facts: DatabaseFacts, target: Target, globals_file: Path) -> tuple[Gate, list[str]]:
+    """No part of a database, but without them nobody may use it who did: the switch of a cutover is one."""
+    found = memberships_of(target.conninfo, globals_file, facts.roles)
+    if found.missing:
+        detail = f"the roles had members that they lack here; let an administrator run: {' '.join(found.missing)}"
+    else:
+        detail = f"{found.all} memberships in the roles of {facts.name} are as they were"
+    status: Literal["pass", "fail", "skipped"] = "fail" if found.missing else "pass" if found.all else "skipped"
+    gate = Gate(name="memberships", status=status, detail=detail, checked=found.all)
+    return gate, [f"missing: {line}" for line in found.missing]
+
+
+def _result(
+    run: Run,
+    folder: Path,
+    target: Target,
+    facts: DatabaseFacts,
+    content: tuple[Gate, list[str]],
+    memberships: tuple[Gate, list[str]],
+) -> Result:
+    equal = content[0].status == "pass"
+    wrong = [*content[1], *memberships[1]]
+    whole = not wrong
     result = Result(
         command=run.command,
         nasmigrate_version=__version__,
         started_at=run.started_at,
         seconds=round(run.elapsed, 3),
-        verdict="pass" if equal else "fail",
-        exit_code=int(ExitCode.OK if equal else ExitCode.DIFFERENCES),
+        verdict="pass" if whole else "fail",
+        exit_code=int(ExitCode.OK if whole else ExitCode.DIFFERENCES),
         source=f"{folder}, database {facts.name}",
         target=target.display,
         run_directory=str(run.directory.root),
-        gates=(gate,),
+        gates=(content[0], memberships[0]),
         tables=(
             TableResult(
                 name=facts.name, rows_source=facts.rows, rows_target=facts.rows if equal else None, equal=equal
@@ -187,7 +215,7 @@ def _result(run: Run, folder: Path, target: Target, facts: DatabaseFacts, outcom
         differences=tuple(Difference(kind="object", object=line, found_by="restore") for line in wrong),
         differences_total=len(wrong),
         timeline=tuple(run.timeline),
-        next_step=None if equal else "nasmigrate report",
+        next_step=None if whole else "nasmigrate report",
     )
     run.directory.write_json("result.json", result)
     return result
