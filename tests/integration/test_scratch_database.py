@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from nasmigrate.workflows.scratch_database import MARK, PREFIX, scratch_database
+from nasmigrate.backup.restoring import PROOF
+from nasmigrate.backup.restoring import scratch_database as proof_database
+from nasmigrate.workflows.scratch_database import REHEARSAL, scratch_database
 
-LEFT, AT_WORK, KEPT, FOREIGN = (f"{PREFIX}{n:08x}" for n in range(4))
+LEFT, AT_WORK, KEPT, FOREIGN = (f"{REHEARSAL.prefix}{n:08x}" for n in range(4))
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def crowded(database: str) -> str:
             connection.execute(f"DROP DATABASE IF EXISTS {name}".encode())
             connection.execute(f"CREATE DATABASE {name}".encode())
             if name != KEPT:
-                connection.execute(f"COMMENT ON DATABASE {name} IS '{MARK}'".encode())
+                connection.execute(f"COMMENT ON DATABASE {name} IS '{REHEARSAL.mark}'".encode())
     return database
 
 
@@ -43,3 +45,16 @@ def test_one_that_is_to_stay_stays(crowded: str) -> None:
         pass
     with scratch_database(crowded, keep=False):
         assert mine in names(crowded)
+
+
+def test_what_a_killed_proof_of_a_backup_left_is_dropped_by_the_next(database: str) -> None:
+    mark = PROOF.mark.replace("'", "''")
+    left = f"{PROOF.prefix}0000000a"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {left}".encode())
+        connection.execute(f"COMMENT ON DATABASE {left} IS '{mark}'".encode())
+        (owner,) = connection.execute("SELECT current_user::text").fetchone() or ("",)
+        with proof_database(database, owner) as made:
+            there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+    assert left not in there
+    assert conninfo_to_dict(made)["dbname"] in there

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 from psycopg import sql
@@ -19,7 +18,13 @@ from nasmigrate.backup.tools import Tools
 from nasmigrate.core.errors import TargetNotEmpty
 from nasmigrate.postgres.connect import connected
 from nasmigrate.postgres.embedded import embedded_server
+from nasmigrate.postgres.scratch import Kind, scratch
 
+PROOF = Kind(
+    prefix="nasmigrate_proof_",
+    mark="nasmigrate: scratch database of a backup's proof; the next one drops it when nobody is connected to it",
+    purpose="nasmigrate backup",
+)
 _RESTORE = ("--exit-on-error", "--single-transaction", "--no-tablespaces")
 _ROLE = rb'("(?:[^"]|"")+"|\S+)'
 _SUPERUSER = re.compile(rb"^ALTER ROLE " + _ROLE + rb" WITH SUPERUSER ", re.M)
@@ -201,16 +206,6 @@ def scratch_place(tools: Tools, server: str, globals_file: Path) -> Iterator[tup
 
 @contextmanager
 def scratch_database(administrator: str, owner: str) -> Iterator[str]:
-    """A new database that is dropped at the end; yields its conninfo."""
-    name = f"nasmigrate_proof_{uuid4().hex[:12]}"
-    with connected(administrator, autocommit=True, purpose="nasmigrate backup") as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' OWNER {}").format(
-                sql.Identifier(name), sql.Identifier(owner)
-            )
-        )
-    try:
-        yield make_conninfo(administrator, dbname=name)
-    finally:
-        with connected(administrator, autocommit=True, purpose="nasmigrate backup") as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    """A new database that is dropped at the end; yields its conninfo. What a killed proof left is dropped first."""
+    with scratch(administrator, PROOF, owner=owner) as (conninfo, _):
+        yield conninfo
