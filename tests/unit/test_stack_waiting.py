@@ -109,8 +109,6 @@ def test_a_restart_or_two_is_waited_for() -> None:
     ("state", "said"),
     [
         ({"Status": "exited", "ExitCode": 137}, "ended (exit code 137)"),
-        ({"Status": "restarting", "restarts": 3, "ExitCode": 1}, "ended 3 times (exit code 1)"),
-        (health("unhealthy"), "is unhealthy"),
         ({"Status": "paused"}, "is paused"),
         (health("starting"), "not healthy after 10 s"),
     ],
@@ -120,6 +118,35 @@ def test_gives_up_with_the_reason_and_the_last_lines(state: dict[str, Any], said
         wait([[container(**state)]], log=[f"line {number}" for number in range(50)])
     assert said in caught.value.message
     assert caught.value.lines == tuple(f"line {number}" for number in range(38, 50))
+
+
+def test_a_mark_of_an_outage_that_is_over_is_waited_out() -> None:
+    outage, over = container(**health("unhealthy")), container(**health("healthy"))
+    assert wait([*[[outage]] * 60, [over]], timeout=600)[0].ready
+
+
+def test_unhealthy_for_longer_than_the_grace_is_final() -> None:
+    with pytest.raises(StackError, match="postgres: is unhealthy"):
+        wait([[container(**health("unhealthy"))]], timeout=600)
+
+
+def test_restarts_before_the_wait_do_not_count() -> None:
+    starting = container(restarts=9, **health("starting"))
+    assert wait([*[[starting]] * 60, [container(restarts=9, **health("healthy"))]], timeout=600)[0].ready
+    restarting = container(restarts=9, Status="restarting")
+    assert wait([[restarting], [starting], [container(restarts=9, **health("healthy"))]])[0].ready
+
+
+def test_a_restart_loop_is_given_up_at_once() -> None:
+    def loop(first: int, status: str) -> list[list[Container]]:
+        return [[container(restarts=first + more, Status=status, ExitCode=1)] for more in range(4)]
+
+    for status, first, said in (("restarting", 0, 3), ("restarting", 9, 10)):
+        with pytest.raises(StackError, match=rf"ended {said} times \(exit code 1\)"):
+            wait(loop(first, status))
+    running = [[container(restarts=9 + more, **health("starting"))] for more in range(4)]
+    with pytest.raises(StackError, match="ended 12 times"):
+        wait(running)
 
 
 def test_no_container_at_all() -> None:
@@ -148,6 +175,8 @@ def test_killed_for_its_memory() -> None:
         ("write /x: no space left on device", "the disk is full"),
         ('FATAL:  password authentication failed for user "killbill"', "the password of the secret file"),
         ("initdb: error: could not change permissions of directory", "may not write its volume"),
+        ("ERROR:  permission denied for table users", "a role lacks a right"),
+        ("mkdir: cannot create directory '/data/x': Permission denied", "may not write its volume"),
         ("Bind mount failed: '/volume1/x' does not exists", "a folder to be mounted does not exist"),
         ("java.lang.OutOfMemoryError: Java heap space", "not enough memory"),
         ("could not resize shared memory segment", "not enough memory"),

@@ -70,6 +70,12 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "nasmigrate stack up makes the folders of .env; make others by hand (mkdir -p)",
     ),
     (
+        r"permission denied for (table|view|schema|sequence|database|function|relation|column)",
+        "a role lacks a right in Postgres",
+        "`nasmigrate doctor` names the rights that are missing; before the cutover the application's role has none, "
+        "`nasmigrate status` says who serves",
+    ),
+    (
         r"could not change permissions of directory|operation not permitted|permission denied|wrong ownership",
         "a container may not write its volume",
         "give the folder the container's owner (Postgres and Redis: chown -R 999:999; marketplace: 1000:1000) and keep "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from nasmigrate.stack.containers import Container
 POLL = 1.0
 """Seconds between two looks."""
 GIVE_UP_RESTARTS = 3
+UNHEALTHY_GRACE = 90.0
+"""Seconds from the start of the wait until `unhealthy` counts: the mark may be of an outage that is just over, and goes
+at the next check that succeeds (two of Kill Bill's, the slowest); Compose does not restart for it."""
 LOG_LINES = 12
 
 
@@ -59,16 +62,19 @@ def wait_until_ready(
         clock: the time.
 
     Raises:
-        StackError: a service ended, keeps restarting, is unhealthy, or the time is up. Carries its last lines.
+        StackError: a service ended, keeps restarting, stays unhealthy, or the time is up. Carries its last lines.
     """
     begun = clock.now()
+    restarts_before: dict[str, int] = {}
     while True:
         containers = tuple(read())
         elapsed = clock.now() - begun
         watch.look(containers, waiting_for=services, elapsed=elapsed)
         found = {each.service: each for each in containers}
+        for each in containers:
+            restarts_before.setdefault(each.id, each.restarts)
         for service in services:
-            trouble = _trouble(found.get(service))
+            trouble = _trouble(found.get(service), restarts_before=restarts_before, elapsed=elapsed)
             if trouble:
                 raise failure(service, found.get(service), trouble, log)
         waiting = [service for service in services if not found[service].ready]
@@ -105,16 +111,26 @@ def failure(
     )
 
 
-def _trouble(container: Container | None) -> str | None:
-    """Why waiting on is pointless, or None."""
+def _trouble(container: Container | None, *, restarts_before: Mapping[str, int], elapsed: float) -> str | None:
+    """Why waiting on is pointless, or None.
+
+    Args:
+        container: as it is now.
+        restarts_before: container id -> its restarts when the wait first saw it. The engine's count is for life, so
+            those of an outage long over are in it.
+        elapsed: seconds since the wait began.
+    """
     if container is None:
         return "has no container"
-    if container.state == "restarting" or container.restarts:
-        if container.restarts >= GIVE_UP_RESTARTS and not container.ready:
-            return f"ended {container.restarts} times (exit code {container.exit_code})"
+    if container.ready:
         return None
-    if container.state in ("exited", "dead", "removing"):
+    if container.state == "restarting" or container.restarts:
+        again = container.restarts - restarts_before[container.id]
+        enough = 1 if container.state == "restarting" else GIVE_UP_RESTARTS
+        if container.restarts >= GIVE_UP_RESTARTS and again >= enough:
+            return f"ended {container.restarts} times (exit code {container.exit_code})"
+    elif container.state in ("exited", "dead", "removing"):
         return f"ended (exit code {container.exit_code})"
     if container.state == "paused":
         return "is paused (docker unpause)"
-    return "is unhealthy" if container.health == "unhealthy" else None
+    return "is unhealthy" if container.health == "unhealthy" and elapsed >= UNHEALTHY_GRACE else None
