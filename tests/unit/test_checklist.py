@@ -10,6 +10,7 @@ import pytest
 
 from nasmigrate.stack import checklist
 from nasmigrate.stack.containers import Container, Mount, Port
+from nasmigrate.stack.secrets import secret_problems
 
 
 def container(service: str = "postgres", **changes: object) -> Container:
@@ -98,6 +99,14 @@ def secrets(tmp_path: Path) -> Path:
 def test_secrets_apart(secrets: Path) -> None:
     line = checklist.secrets_apart(secrets, [container()])
     assert (line.status, line.evidence) == ("ok", "2 files in a folder with mode 0700, all different")
+
+
+def test_what_dsm_puts_into_folders_is_no_secret(secrets: Path) -> None:
+    (secrets / "@eaDir").mkdir()
+    assert checklist.secrets_apart(secrets, [container()]).evidence.startswith("2 files")
+    assert secret_problems(secrets) == ()
+    (secrets / "other").mkdir()
+    assert secret_problems(secrets) == (f"{secrets / 'other'}: not a plain file",)
 
 
 def test_one_secret_for_two_purposes(secrets: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from nasmigrate.core.errors import ConfigError
 from nasmigrate.stack.containers import Container
-from nasmigrate.stack.secrets import read_secret, secret_problems
+from nasmigrate.stack.secrets import private_again, read_secret, secret_files, secret_problems
 from nasmigrate.stack.waiting import describe
 
 Status = Literal["ok", "fail", "unknown"]
@@ -119,7 +119,7 @@ def secrets_apart(folder: Path, containers: Sequence[Container]) -> Line:
     """Whether every secret is a private file of its own, and in no container's environment."""
     problems = list(secret_problems(folder))
     values: dict[str, str] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in secret_files(folder) if folder.is_dir() else ():
         try:
             secret = read_secret(folder, path.name)
         except ConfigError as error:
@@ -139,7 +139,7 @@ def secrets_apart(folder: Path, containers: Sequence[Container]) -> Line:
         name="secrets apart and private",
         status="fail" if problems or not values or owner else "ok",
         evidence=("; ".join(problems) or f"{len(values)} files in a folder with mode 0700, all different") + owner,
-        fix=f"chmod 700 {folder}; chmod 444 {folder}/*; one secret for each purpose",
+        fix=f"{private_again(folder)}; one secret for each purpose",
     )
 
 

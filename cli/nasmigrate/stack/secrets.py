@@ -25,6 +25,8 @@ NAMES = (
 FOLDER_MODE = 0o700
 FILE_MODE = 0o444
 LONGEST = 4096
+DSM_FOLDERS = ("@eaDir", "#recycle")
+"""What DSM puts into every folder that it indexes, or keeps a bin for."""
 
 
 def ensure_secrets(folder: Path, make: Callable[[], str]) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ def ensure_secrets(folder: Path, make: Callable[[], str]) -> tuple[str, ...]:
         folder.mkdir(mode=FOLDER_MODE)
     problems = secret_problems(folder)
     if problems:
-        raise ConfigError("; ".join(problems), hint=f"chmod 700 {folder}; chmod 444 {folder}/*", code="NM0531")
+        raise ConfigError("; ".join(problems), hint=private_again(folder), code="NM0531")
     made = [name for name in NAMES if not (folder / name).exists()]
     for name in made:
         _write(folder / name, make())
@@ -81,13 +83,23 @@ def secret_problems(folder: Path) -> tuple[str, ...]:
     problems = []
     if stat.S_IMODE(facts.st_mode) & 0o077:
         problems.append(f"{folder}: mode {stat.S_IMODE(facts.st_mode):04o}, others may enter")
-    for path in sorted(folder.iterdir()):
+    for path in secret_files(folder):
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
             problems.append(f"{path}: not a plain file")
         elif stat.S_IMODE(mode) & 0o022:
             problems.append(f"{path}: mode {stat.S_IMODE(mode):04o}, others may write it")
     return tuple(problems)
+
+
+def secret_files(folder: Path) -> list[Path]:
+    """What lies in the folder, by name, without `DSM_FOLDERS`."""
+    return sorted(path for path in folder.iterdir() if path.name not in DSM_FOLDERS)
+
+
+def private_again(folder: Path) -> str:
+    """The commands that make the folder and its files private again; other folders in it are left as they are."""
+    return f"chmod 700 {folder}; find {folder} -maxdepth 1 -type f -exec chmod 444 {{}} +"
 
 
 def _write(path: Path, secret: str) -> None:
