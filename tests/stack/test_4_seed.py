@@ -66,7 +66,7 @@ class People:
 
     def until(self, wanted: int, process: subprocess.Popen[bytes]) -> None:
         """Wait until Kill Bill has that many accounts of this tenant, while the process goes on."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 240 + wanted
         while self.accounts()[0] < wanted:
             assert process.poll() is None, process.communicate()[1].decode()
             assert time.monotonic() < deadline, f"{self.accounts()} of {wanted} accounts"
