@@ -26,16 +26,14 @@ PROOF = Kind(
     purpose="nasmigrate backup",
 )
 _RESTORE = ("--exit-on-error", "--single-transaction", "--no-tablespaces")
-_ROLE = rb'("(?:[^"]|"")+"|\S+)'
-_SUPERUSER = re.compile(rb"^ALTER ROLE " + _ROLE + rb" WITH SUPERUSER ", re.M)
+_ROLE = rb'(?:"(?:[^"]|"")+"|[^\s;"]+)'
+_SUPERUSER = re.compile(rb"^ALTER ROLE (" + _ROLE + rb") WITH SUPERUSER ", re.M)
 _GRANT = re.compile(rb"^(?P<what>GRANT .+) GRANTED BY (?P<by>" + _ROLE + rb");$", re.M)
-_MEMBERSHIP = re.compile(
-    rb'^GRANT (?P<role>"(?:[^"]|"")+"|[^\s;"]+) TO (?P<member>"(?:[^"]|"")+"|[^\s;"]+)(?: [^;]*)?;$', re.M
-)
+_MEMBERSHIP = re.compile(rb"^GRANT (?P<role>" + _ROLE + rb") TO (?P<member>" + _ROLE + rb")(?: [^;]*)?;$", re.M)
 _LITERAL = rb"'(?:[^']|'')*'"
 _QUOTED = rb'"(?:[^"]|"")*"'
 _OF_ROLE = re.compile(
-    rb'^(?:CREATE ROLE|ALTER ROLE|COMMENT ON ROLE) (?P<role>"(?:[^"]|"")+"|[^\s;"]+)'
+    rb"^(?:CREATE ROLE|ALTER ROLE|COMMENT ON ROLE) (?P<role>" + _ROLE + rb")"
     rb"(?:" + _LITERAL + rb"|" + _QUOTED + rb"|[^;'\"])*;\n",
     re.M,
 )

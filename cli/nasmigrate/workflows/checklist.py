@@ -21,6 +21,7 @@ from nasmigrate.workflows.stack_databases import KILLBILL, MARKETPLACE, prove_ki
 
 ANSWER_TIMEOUT = 10.0
 OLDEST_BACKUP = timedelta(days=1)
+BACKUP = "backup younger than a day"
 KILLBILL_INSIDE = 8080
 MARKETPLACE_INSIDE = 3101
 
@@ -75,7 +76,7 @@ def checklist(
     found.append(lines.secrets_apart(compose.folder / SECRETS, containers))
     found.append(lines.network(containers, internal_networks(compose.runner, compose.tools.docker, containers)))
     found.append(lines.ports(containers))
-    found += _guarded("backup younger than a day", lambda: [backup_line(context, moment)])
+    found += _guarded(BACKUP, lambda: [backup_line(context, moment)])
     return Checklist(lines=tuple(replace(line, fix=None) if line.status == "ok" else line for line in found))
 
 
@@ -163,7 +164,7 @@ def backup_line(context: Context, now: datetime) -> Line:
 
 def _backup(evidence: str, *, good: bool = False) -> Line:
     return Line(
-        name="backup younger than a day",
+        name=BACKUP,
         status="ok" if good else "fail",
         evidence=evidence,
         fix="nasmigrate backup, every day from the Task Scheduler",
