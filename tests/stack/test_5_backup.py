@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 from support.stack import Stack
 
@@ -29,8 +28,7 @@ def test_both_databases_are_backed_up_proven_and_restored(stack: Stack) -> None:
     assert written["server_version"].startswith("17")
     assert json.loads((stack.home / "backups" / "last-backup.json").read_text())["exit_code"] == 0
     address = f"host=127.0.0.1 port={stack.port('postgres')} user=postgres"
-    password = stack.secret("postgres_password")
-    with psycopg.connect(f"{address} dbname=postgres", password=password, autocommit=True) as connection:
+    with stack.superuser("postgres") as connection:
         connection.execute(sql.SQL("CREATE DATABASE restored TEMPLATE template0 OWNER killbill"))
         try:
             stack.must(
@@ -42,7 +40,7 @@ def test_both_databases_are_backed_up_proven_and_restored(stack: Stack) -> None:
                 "--password-file",
                 "stack/secrets/postgres_password",
             )
-            with psycopg.connect(f"{address} dbname=restored", password=password) as inside:
+            with stack.superuser("restored") as inside:
                 assert inside.execute("SELECT count(*) > 0 FROM node_infos").fetchone() == (True,)
         finally:
             connection.execute("DROP DATABASE restored WITH (FORCE)")

@@ -116,9 +116,9 @@ def wake_after_resume(scene: Scene) -> None:
     assert len(takers) <= 1, takers
     scene.go_on()
     scene.process.wait(LIMIT)
-    # Before it has claimed the control row there is nothing that resume could take over: then it may go on. So it may
-    # where resume could not settle anything, because SQLite's lock is held.
-    if scene.cell.point not in _UNCLAIMED and code in (0, 4):
+    # Before it has claimed the control row there is nothing that resume could take over: then it may go on. So may a
+    # rollback that resume could not settle, because it holds SQLite's lock.
+    if scene.cell.point not in _UNCLAIMED and (scene.cell.command == "cutover" or code in (0, 4)):
         assert scene.night.takers() == takers, "a tool that woke changed who serves"
 
 
@@ -332,7 +332,9 @@ def run_cell(world: World, cell: Cell, folder: Path, name: str) -> str:
         stack.close()
         _wait_for_postgres(world.server)
         serving, _ = settled(night)
-        if untouched and cell.fault in ("kill", "journal-lost", "journal-flipped"):
+        may_go_on = cell.fault == "wake-after-resume" and cell.point in _UNCLAIMED
+        ended = cell.fault in ("kill", "journal-lost", "journal-flipped", "wake-after-resume")
+        if untouched and ended and not may_go_on:
             assert serving == "SQLite", "the source serves until the opening"
         return serving
 

@@ -85,9 +85,9 @@ class Stack:
     def inspect(self, service: str) -> dict:
         return json.loads(docker("inspect", self.container(service)))[0]
 
-    def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
-        """What a query brings from one of the stack's databases, as the superuser; committed."""
-        with psycopg.connect(
+    def superuser(self, database: str) -> psycopg.Connection:
+        """A connection to one of the stack's databases that commits each statement."""
+        return psycopg.connect(
             host="127.0.0.1",
             port=self.port("postgres"),
             user="postgres",
@@ -95,7 +95,11 @@ class Stack:
             dbname=database,
             connect_timeout=10,
             autocommit=True,
-        ) as connection:
+        )
+
+    def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
+        """What a query brings from one of the stack's databases, as the superuser."""
+        with self.superuser(database) as connection:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
 
