@@ -2,8 +2,9 @@
 
 An application of its own process writes to a copy of the source, table after table, until it is refused or killed. A
 write exchanges the values of two rows in one column, so that a snapshot of any moment holds the values that the plan
-was made of, and leads to the same plan; columns of keys, constraints and checks are left alone. It writes down nothing:
-the comparison afterwards is of all rows.
+was made of, and leads to the same plan; columns of keys, constraints and checks are left alone, and so are values of
+more than `LARGEST` bytes, of which SQLite holds half a dozen at a time. It writes down nothing: the comparison
+afterwards is of all rows.
 
 The statements come as JSON: to read a plan, a process loads far more than it takes to write.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nasmigrate.schema.plan import Plan, PlanTable
 
 PAUSE: Final = 0.02
+LARGEST: Final = 1024 * 1024
 _BUSY: Final = 10_000
 
 
@@ -68,7 +70,8 @@ def _exchange(table: str, key: Sequence[str], column: str) -> str:
     """The UPDATE for one column; the names are quoted. What it writes is known before it changes the first row."""
     names = [f"key_{place}" for place in range(len(key))]
     terms = ", ".join(f"{term} AS {name}" for term, name in zip(key, names, strict=True))
-    one, other = (f"(SELECT {terms}, {column} AS value FROM {table} LIMIT 1 OFFSET ?{row})" for row in (1, 2))  # noqa: S608
+    short = f"WHERE coalesce(octet_length({column}), 0) <= {LARGEST}"
+    one, other = (f"(SELECT {terms}, {column} AS value FROM {table} {short} LIMIT 1 OFFSET ?{row})" for row in (1, 2))  # noqa: S608
     keys = ", ".join(f"a.{name} AS {name}" for name in names)
     rows = " UNION ALL ".join(
         f"SELECT {keys}, b.value AS value FROM {a} AS a, {b} AS b"  # noqa: S608

@@ -10,6 +10,7 @@ from nasmigrate.core.context import Context
 from nasmigrate.core.result import Gate, Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.embedded import embedded_server
+from nasmigrate.sqlite.open import check_file
 from nasmigrate.workflows.engine import check_engine
 from nasmigrate.workflows.load import load
 from nasmigrate.workflows.outcome import finish, predict, verdict_of
@@ -47,10 +48,13 @@ def rehearse(
     with running(context, "rehearse") as run:
         check_engine(context)
         check_space(source, context.base, server_here=target is None)
-        prepared = make(run, take_source(run, source))
-        revisions = revisions_directory(run, prepared.plan, publish=False)
+        check_file(source)
         night = RehearsedNight()
+        # The server starts while this process is small and has no workers: the child that is to become the server
+        # would for a moment count a second time what this process holds.
         with _scratch(run, target, keep_target) as (conninfo, display, server):
+            prepared = make(run, take_source(run, source))
+            revisions = revisions_directory(run, prepared.plan, publish=False)
             loaded = load(run, conninfo, display, prepared, revisions)
             proof = prove(
                 run,
