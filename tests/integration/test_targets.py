@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -27,6 +27,7 @@ from nasmigrate.postgres.connect import ServerFacts, check_server, connected
 from nasmigrate.postgres.embedded import EmbeddedServer
 from nasmigrate.postgres.server_programs import server_account
 from nasmigrate.workflows import load, space
+from nasmigrate.workflows.state import naming_state
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +387,11 @@ def test_a_disk_that_runs_full_in_the_middle_ends_with_the_state(old: Server, sm
     place.mkdir()
     shutil.chown(place, server_account().uid or -1)
     old.run(
-        f"CREATE TABLESPACE small LOCATION '{place}'", "CREATE DATABASE full_up TEMPLATE template0 TABLESPACE small"
+        f"CREATE TABLESPACE small LOCATION '{place}'",
+        "CREATE DATABASE full_up TEMPLATE template0 TABLESPACE small",
+        # It changes catalogues now and then; the next connection has to write a file, and a full disk refuses it.
+        "ALTER SYSTEM SET autovacuum = off",
+        "SELECT pg_reload_conf()",
     )
     try:
         dsn = old.as_user("postgres", dbname="full_up")
@@ -400,7 +405,35 @@ def test_a_disk_that_runs_full_in_the_middle_ends_with_the_state(old: Server, sm
         done = nasmigrate(tmp_path, "copy", "app.db", dsn, "--resume")
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
-        old.run("DROP DATABASE full_up WITH (FORCE)", "DROP TABLESPACE small")
+        old.run(
+            "DROP DATABASE full_up WITH (FORCE)",
+            "DROP TABLESPACE small",
+            "ALTER SYSTEM RESET autovacuum",
+            "SELECT pg_reload_conf()",
+        )
+
+
+def test_a_full_disk_that_lets_nobody_in_is_said(old: Server, small_disk: Path) -> None:
+    """A connection that cannot write its cache of the catalogues is refused."""
+    place = small_disk / "tables"
+    place.mkdir()
+    shutil.chown(place, server_account().uid or -1)
+    old.run(f"CREATE TABLESPACE tiny LOCATION '{place}'", "CREATE DATABASE shut TEMPLATE template0 TABLESPACE tiny")
+    try:
+        old.run("SELECT 1", dbname="shut")
+        for cache in place.rglob("pg_internal.init"):
+            cache.unlink()
+        with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while filler.write(bytes(4096)):
+                pass
+        with pytest.raises(DiskFull) as caught, naming_state(old.as_user("postgres", dbname="shut")):
+            raise DiskFull("no room")
+        assert "the target cannot be asked what it holds" in caught.value.message
+        assert "could not write init file" in caught.value.message
+        assert "--resume" in (caught.value.hint or "")
+    finally:
+        (small_disk / "filler").unlink()
+        old.run("DROP DATABASE shut WITH (FORCE)", "DROP TABLESPACE tiny")
 
 
 # -- one bad row ---------------------------------------------------------------------------------------------------

@@ -56,9 +56,9 @@ def _asked(conninfo: str) -> tuple[str, str]:
     try:
         with connected(conninfo) as connection:
             return _state(connection)
-    except NasmigrateError:
+    except NasmigrateError as error:
         return (
-            "the target cannot be asked what it holds: whole chunks, or nothing",
+            f"the target cannot be asked what it holds, whole chunks or nothing: {error.message}",
             "when the server is there again, `nasmigrate copy --resume` goes on, or says that nothing was begun",
         )
 
