@@ -69,6 +69,27 @@ def test_the_prediction_stands_beside_the_outcome(night: Night) -> None:
     assert headline(kept).answer == "Yes, and it is proven."
 
 
+def test_after_a_cutover_doctor_looks_at_what_the_application_may_do(night: Night) -> None:
+    """As in a database restored on a server whose roles are there, but not what the cutover gave."""
+
+    def told() -> dict[str, str]:
+        checks = json.loads(night.run("doctor", "--json").stdout)["checks"]
+        (role,) = (check for check in checks if check["name"] == "application's role")
+        assert isinstance(role, dict)
+        return role
+
+    assert night.run("cutover").returncode == 0
+    assert told()["status"] == "ok"
+    writer = sql.Identifier(f"{night.database}_rw")
+    with psycopg.connect(night.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("REVOKE {} FROM {}").format(writer, sql.Identifier(night.role)))
+        without = told()
+        assert without["status"] == "warn"
+        assert "may not write to" in without["detail"]
+        connection.execute(without["fix"].encode())
+    assert told()["status"] == "ok"
+
+
 def test_a_dry_run_prints_the_phases_and_does_nothing(night: Night) -> None:
     done = night.run("cutover", "--dry-run")
     assert done.returncode == 0

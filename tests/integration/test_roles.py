@@ -343,6 +343,17 @@ def test_a_new_roles_password_reaches_the_server_only_as_a_verifier(place: Place
     assert "hunter" not in " ".join(ran)
 
 
+def test_a_password_made_anew_replaces_the_one_of_a_role_that_is_there(place: Place) -> None:
+    """So `stack up` makes true what the secret file says; without a password the role keeps its own."""
+    verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = %s"
+    seen = []
+    with closing(connect(place.conninfo)) as connection:
+        for password in ("first", None, "second"):
+            set_up_roles(connection, place.names, password=password)
+            seen.append(connection.execute(verifier, (place.names.application,)).fetchone())
+    assert seen[0] == seen[1] != seen[2]
+
+
 def test_the_sessions_of_the_application_can_be_ended(place: Place, operator: psycopg.Connection) -> None:
     with closing(place.as_application()) as application:
         assert end_sessions(operator, place.names.application) == 1

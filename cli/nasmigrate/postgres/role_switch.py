@@ -92,27 +92,40 @@ def grant_writing(connection: psycopg.Connection, names: RoleNames, *, needs_ddl
     Raises:
         TargetError: Postgres refused, or the application could not write after the grant; roll back.
     """
-    role = names.owner if needs_ddl else names.writer
     options = " WITH INHERIT TRUE, SET FALSE" if connection.info.server_version >= 160000 else ""
     _execute(
         connection,
-        sql.SQL("GRANT {} TO {}" + options).format(sql.Identifier(role), sql.Identifier(names.application)),
-        f"granting {role} to {names.application}",
+        membership(names, needs_ddl=needs_ddl) + sql.SQL(options),
+        f"letting {names.application} write",
     )
-    closed = connection.execute(
-        "SELECT c.oid::regclass::text FROM pg_class c"
-        " WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 'p')"
-        " AND NOT (has_table_privilege(%s, c.oid, 'INSERT') AND has_table_privilege(%s, c.oid, 'UPDATE')"
-        " AND has_table_privilege(%s, c.oid, 'DELETE') AND has_table_privilege(%s, c.oid, 'SELECT')) ORDER BY 1",
-        (SCHEMA, *[names.application] * 4),
-    ).fetchall()
+    closed = closed_tables(connection, names.application)
     if closed:
         raise TargetError(
-            f"role {names.application!r} could not write to {closed[0][0]} after the grant"
+            f"role {names.application!r} could not write to {closed[0]} after the grant"
             + (f", nor to {len(closed) - 1} more" if len(closed) > 1 else ""),
             hint=f"before PostgreSQL 16 the role must have INHERIT; and {names.writer!r} needs its rights (hand_over)",
             code="NM0811",
         )
+
+
+def membership(names: RoleNames, *, needs_ddl: bool) -> sql.Composed:
+    """The GRANT that lets the application write, without options."""
+    role = names.owner if needs_ddl else names.writer
+    return sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(names.application))
+
+
+def closed_tables(connection: psycopg.Connection, application: str) -> tuple[str, ...]:
+    """The tables of the application's schema in which that role cannot read, insert, update and delete; sorted."""
+    return tuple(
+        str(name)
+        for (name,) in connection.execute(
+            "SELECT c.oid::regclass::text FROM pg_class c"
+            " WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 'p')"
+            " AND NOT (has_table_privilege(%s, c.oid, 'INSERT') AND has_table_privilege(%s, c.oid, 'UPDATE')"
+            " AND has_table_privilege(%s, c.oid, 'DELETE') AND has_table_privilege(%s, c.oid, 'SELECT')) ORDER BY 1",
+            (SCHEMA, *[application] * 4),
+        )
+    )
 
 
 def revoke_writing(connection: psycopg.Connection, names: RoleNames) -> None:

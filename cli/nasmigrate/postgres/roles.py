@@ -77,27 +77,26 @@ def missing_roles(connection: psycopg.Connection, names: RoleNames) -> tuple[str
 
 
 def set_up_roles(connection: psycopg.Connection, names: RoleNames, *, password: str | None = None) -> tuple[str, ...]:
-    """Create what is missing, in the caller's transaction; what is there is left as it is. Repeatable.
+    """Create what is missing, in the caller's transaction; of what is there, only a given password is set. Repeatable.
 
     Args:
         connection: to the target, as the operator.
         names: the three roles.
-        password: of the application's role, used only if that role is made here. It leaves this machine as a SCRAM
-            verifier, so that no log of the server ever sees it.
+        password: the application's role gets it, also where the role is there; None leaves the role's password alone.
+            It leaves this machine as a SCRAM verifier, so that no log of the server ever sees it.
 
     Returns:
-        What was run, without the password.
+        What was run, but for the password.
 
     Raises:
         OperatorNotAllowed: the operator may not; nothing was done, and the error carries the exact SQL to run.
     """
     statements = tuple(_missing(connection, names, by_operator=True))
-    new_application = not _exists(connection, names.application)
     try:
         with connection.transaction():
             for statement in statements:
                 connection.execute(statement)
-            if new_application and password is not None:
+            if password is not None:
                 connection.execute(password_statement(connection, names.application, password))
     except psycopg.errors.InsufficientPrivilege as error:
         raise not_allowed(connection, missing_roles(connection, names), error) from error

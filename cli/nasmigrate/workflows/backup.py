@@ -145,7 +145,8 @@ def _source_is_there(source: Path) -> None:
     try:
         check_file(source)
     except SourceError as error:
-        error.hint = f"{error.hint}; if it is given up: --no-source, or take source.path out of nasmigrate.toml"
+        given_up = "if it is given up: --no-source, or take source.path out of nasmigrate.toml"
+        error.hint = f"{error.hint}; {given_up}" if error.hint else given_up
         raise
 
 

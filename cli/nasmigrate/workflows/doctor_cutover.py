@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import psycopg
+
     from nasmigrate.core.context import Context
     from nasmigrate.core.target import Target
+    from nasmigrate.postgres.roles import RoleNames
+
+    Line = tuple[Literal["ok", "warn"], str, str | None]
 
 
-def role_check(context: Context, target: Target) -> Iterator[tuple[Literal["ok", "warn"], str, str | None]]:
+def role_check(context: Context, target: Target) -> Iterator[Line]:
     """(status, detail, fix) of the application's role in the target.
 
     Raises:
@@ -28,7 +33,7 @@ def role_check(context: Context, target: Target) -> Iterator[tuple[Literal["ok",
     with connected(target.conninfo, purpose="nasmigrate status") as connection:
         control = read_control(connection)
         if control is not None and control.state is State.OPEN:
-            yield "ok", f"{roles.application} writes here since the cutover (nasmigrate status)", None
+            yield _opened(connection, roles, needs_ddl=context.config.app.needs_ddl)
             return
         problems = application_problems(connection, roles.application, owner=roles.owner, writer=roles.writer)
         lines = missing_roles(connection, roles)
@@ -43,3 +48,19 @@ def role_check(context: Context, target: Target) -> Iterator[tuple[Literal["ok",
             f"app.busy_timeout is {context.config.app.busy_timeout:g} s: a freeze may take 0.8 of it",
             f"raise the driver's timeout, as PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}, and app.busy_timeout",
         )
+
+
+def _opened(connection: psycopg.Connection, roles: RoleNames, *, needs_ddl: bool) -> Line:
+    """After a cutover, and after its target was restored elsewhere: whether the application can write in fact."""
+    from nasmigrate.postgres.role_switch import closed_tables, membership
+
+    there = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (roles.application,)).fetchone()
+    if there is None:
+        missing = f"the cutover is open, but there is no role {roles.application!r}"
+        return "warn", missing, "make it again, with its password and memberships: globals.sql of the backup has them"
+    closed = closed_tables(connection, roles.application)
+    if closed:
+        more = f" and {len(closed) - 1} more" if len(closed) > 1 else ""
+        grant = membership(roles, needs_ddl=needs_ddl).as_string(connection)
+        return "warn", f"the cutover is open, but {roles.application} may not write to {closed[0]}{more}", grant
+    return "ok", f"{roles.application} writes here since the cutover (nasmigrate status)", None
