@@ -15,8 +15,7 @@ from uuid import uuid4
 import pytest
 from support.stack import Ran, Stack, docker
 
-PEOPLE = int(os.environ.get("NASMIGRATE_SEED_PEOPLE", "60"))
-"""`make soak` takes 2,000."""
+PEOPLE = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
