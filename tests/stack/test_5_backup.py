@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import urllib.request
+from base64 import b64encode
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
-from support.stack import Stack
+from support.stack import Ran, Stack, new_stack
 
 
 def manifest(stack: Stack, folder: str) -> dict:
@@ -55,3 +58,48 @@ def test_one_flipped_byte_is_refused(stack: Stack) -> None:
     ran = stack.nasmigrate("backup", "--check", Path(made["target"]).name)
     assert ran.code == 6
     assert "2-killbill.dump: changed since it was written" in ran.err
+
+
+def test_a_new_nas_has_everything_again(stack: Stack, tmp_path: Path) -> None:
+    """docs/backup.md, "After the NAS is lost": new volumes, and new secrets, since those were lost with it."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{stack.port('killbill')}/1.0/kb/tenants",
+        data=json.dumps({"apiKey": "kept", "apiSecret": "of a test"}).encode(),
+        headers={
+            "Content-Type": "application/json",
+            "X-Killbill-CreatedBy": "test",
+            "Authorization": "Basic " + b64encode(f"admin:{stack.secret('killbill_admin_password')}".encode()).decode(),
+        },
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 201
+    tenants = "SELECT record_id, api_key, api_secret FROM tenants ORDER BY 1"
+    with stack.superuser("marketplace") as connection:
+        connection.execute("CREATE TABLE kept (id bigint PRIMARY KEY); INSERT INTO kept VALUES (7)")
+        connection.execute("ALTER TABLE kept OWNER TO marketplace_owner; GRANT marketplace_owner TO marketplace_app")
+        try:
+            made = Path(stack.must("backup", "--no-source", "--json").json()["target"])
+        finally:
+            connection.execute("REVOKE marketplace_owner FROM marketplace_app; DROP TABLE kept")
+    with new_stack(tmp_path / "new") as new:
+        assert new.nasmigrate("stack", "up", environ={"NASMIGRATE_STACK_SERVICES": "postgres"}).code == 0
+        address = f"postgresql://postgres@127.0.0.1:{new.port('postgres')}"
+
+        def restored(database: str, *options: str) -> Ran:
+            environ = {"PGPASSWORD": new.secret("postgres_password")}
+            return new.nasmigrate("restore", str(made), *options, "--target", f"{address}/{database}", environ=environ)
+
+        assert restored("marketplace", "--with-roles").code == 0
+        with new.superuser("postgres") as connection:
+            connection.execute("CREATE DATABASE killbill OWNER killbill TEMPLATE template0 ENCODING 'UTF8'")
+        assert restored("killbill").code == 0
+        new.must("stack", "up")
+        assert new.rows("killbill", tenants) == stack.rows("killbill", tenants) != []
+        with psycopg.connect(
+            f"{address}/marketplace", user="marketplace_app", password=new.secret("marketplace_app_password")
+        ) as connection:
+            connection.execute("INSERT INTO kept VALUES (8)")
+            assert connection.execute("SELECT id FROM kept ORDER BY 1").fetchall() == [(7,), (8,)]
+        for database in ("marketplace", "killbill"):
+            (row,) = new.rows(database, "SELECT has_database_privilege('public', current_database(), 'CONNECT')")
+            assert row == (False,)
