@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from importlib import import_module
 from itertools import count
 from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -49,6 +50,7 @@ class Pool:
     def __init__(self, processes: int = 1) -> None:
         self.processes = processes
         self._executor: ProcessPoolExecutor | None = None
+        self._ending: list[Thread] = []
         self._jobs = count(1)
 
     def __enter__(self) -> Pool:
@@ -61,12 +63,19 @@ class Pool:
             self.close()
         else:
             self._kill()
+        # An executor that ends while the interpreter does gets woken through a pipe that it may just have closed.
+        while self._ending:
+            self._ending.pop().join()
 
     def close(self) -> None:
-        """Let the workers end, and with them their connections; a later `run` starts new ones."""
+        """Let the workers end, and with them their connections; a later `run` starts new ones.
+
+        They are gone when the `with` of this pool is left.
+        """
         if self._executor is not None:
-            # Not waited for: they hold nothing uncommitted, and this process does not end before them.
-            self._executor.shutdown(wait=False)
+            # Not waited for: they hold nothing uncommitted.
+            self._ending.append(Thread(target=self._executor.shutdown))
+            self._ending[-1].start()
             self._executor = None
 
     def warm(self, modules: Sequence[str]) -> None:
