@@ -68,6 +68,8 @@ soak: $(VENV)/.test  ## what takes hours: ten writers all the way (MINUTES=5 on 
 	@NASMIGRATE_EVERY_CRASH=1 $(BIN)/python -m pytest -q tests/faults/test_cutover_crashes.py
 	@NASMIGRATE_ORDERS=100 $(BIN)/python -m pytest -q tests/faults/test_any_order.py
 	@NASMIGRATE_LATE_ROWS=5000000 $(BIN)/python -m pytest -q tests/integration/test_late_surprise.py
+	@NASMIGRATE_SEED_PEOPLE=2000 tests/support/images/engine \
+	  $(BIN)/python -m pytest -q tests/stack/test_4_seed.py -k killed_in_the_middle_and_run_again
 
 fuzz: $(VENV)/.test  ## 5,000 damaged files through copy; writes docs/hostile-files.md
 	@PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_files $(if $(CASE),--case $(CASE),5000 --page docs/hostile-files.md)

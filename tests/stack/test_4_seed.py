@@ -15,7 +15,8 @@ from uuid import uuid4
 import pytest
 from support.stack import Ran, Stack, docker
 
-PEOPLE = 2000
+PEOPLE = int(os.environ.get("NASMIGRATE_SEED_PEOPLE", "60"))
+"""`make soak` takes 2,000."""
 
 
 @dataclass(frozen=True, kw_only=True)

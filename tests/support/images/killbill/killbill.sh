@@ -12,11 +12,7 @@ for part in URL USER PASSWORD MAX_ACTIVE; do
 done
 : "${KB_org_killbill_security_shiroResourcePath:=file:/var/lib/killbill/shiro.ini}"
 : "${KB_org_killbill_server_updateCheck_skip:=true}"
-# Kill Bill hashes the tenant's secret at every request, 200,000 rounds of SHA-512 unless told otherwise: half a second
-# of processor time with the first compiler alone (see setenv.sh), against 0.1 s with both.
-: "${KB_org_killbill_security_shiroNbHashIterations:=2000}"
-export KB_org_killbill_security_shiroResourcePath KB_org_killbill_server_updateCheck_skip \
-  KB_org_killbill_security_shiroNbHashIterations
+export KB_org_killbill_security_shiroResourcePath KB_org_killbill_server_updateCheck_skip
 
 umask 077
 env -0 | while IFS= read -r -d '' entry; do
