@@ -48,7 +48,7 @@ def rehearse(
     with running(context, "rehearse") as run:
         check_engine(context)
         check_space(source, context.base, server_here=target is None)
-        check_file(source)
+        check_file(source)  # before a server is started for it
         night = RehearsedNight()
         # The server starts while this process is small and has no workers: the child that is to become the server
         # would for a moment count a second time what this process holds.
