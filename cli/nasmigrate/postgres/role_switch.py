@@ -92,12 +92,7 @@ def grant_writing(connection: psycopg.Connection, names: RoleNames, *, needs_ddl
     Raises:
         TargetError: Postgres refused, or the application could not write after the grant; roll back.
     """
-    options = " WITH INHERIT TRUE, SET FALSE" if connection.info.server_version >= 160000 else ""
-    _execute(
-        connection,
-        membership(names, needs_ddl=needs_ddl) + sql.SQL(options),
-        f"letting {names.application} write",
-    )
+    _execute(connection, switch(connection, names, needs_ddl=needs_ddl), f"letting {names.application} write")
     closed = closed_tables(connection, names.application)
     if closed:
         raise TargetError(
@@ -108,10 +103,11 @@ def grant_writing(connection: psycopg.Connection, names: RoleNames, *, needs_ddl
         )
 
 
-def membership(names: RoleNames, *, needs_ddl: bool) -> sql.Composed:
-    """The GRANT that lets the application write, without options."""
+def switch(connection: psycopg.Connection, names: RoleNames, *, needs_ddl: bool) -> sql.Composed:
+    """The GRANT that lets the application write, as this server takes it."""
     role = names.owner if needs_ddl else names.writer
-    return sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(names.application))
+    options = " WITH INHERIT TRUE, SET FALSE" if connection.info.server_version >= 160000 else ""
+    return sql.SQL("GRANT {} TO {}" + options).format(sql.Identifier(role), sql.Identifier(names.application))
 
 
 def closed_tables(connection: psycopg.Connection, application: str) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def role_check(context: Context, target: Target) -> Iterator[Line]:
 
 def _opened(connection: psycopg.Connection, roles: RoleNames, *, needs_ddl: bool) -> Line:
     """After a cutover, and after its target was restored elsewhere: whether the application can write in fact."""
-    from nasmigrate.postgres.role_switch import closed_tables, membership
+    from nasmigrate.postgres.role_switch import closed_tables, switch
 
     there = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (roles.application,)).fetchone()
     if there is None:
@@ -61,6 +61,6 @@ def _opened(connection: psycopg.Connection, roles: RoleNames, *, needs_ddl: bool
     closed = closed_tables(connection, roles.application)
     if closed:
         more = f" and {len(closed) - 1} more" if len(closed) > 1 else ""
-        grant = membership(roles, needs_ddl=needs_ddl).as_string(connection)
+        grant = switch(connection, roles, needs_ddl=needs_ddl).as_string(connection)
         return "warn", f"the cutover is open, but {roles.application} may not write to {closed[0]}{more}", grant
     return "ok", f"{roles.application} writes here since the cutover (nasmigrate status)", None
