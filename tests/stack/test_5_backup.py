@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import urllib.request
-from base64 import b64encode
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 from support.stack import Ran, Stack, new_stack
+
+from nasmigrate.killbill.client import KillBill
+from nasmigrate.killbill.rest import Endpoint
 
 
 def manifest(stack: Stack, folder: str) -> dict:
@@ -62,17 +63,15 @@ def test_one_flipped_byte_is_refused(stack: Stack) -> None:
 
 def test_a_new_nas_has_everything_again(stack: Stack, tmp_path: Path) -> None:
     """docs/backup.md, "After the NAS is lost": new volumes, and new secrets, since those were lost with it."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{stack.port('killbill')}/1.0/kb/tenants",
-        data=json.dumps({"apiKey": "kept", "apiSecret": "of a test"}).encode(),
-        headers={
-            "Content-Type": "application/json",
-            "X-Killbill-CreatedBy": "test",
-            "Authorization": "Basic " + b64encode(f"admin:{stack.secret('killbill_admin_password')}".encode()).decode(),
-        },
+    endpoint = Endpoint(
+        url=f"http://127.0.0.1:{stack.port('killbill')}",
+        user="admin",
+        password=stack.secret("killbill_admin_password"),
+        api_key="kept",
+        api_secret="of a test",
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        assert answer.status == 201
+    with KillBill(endpoint) as kill_bill:
+        assert kill_bill.create_tenant()
     tenants = "SELECT record_id, api_key, api_secret FROM tenants ORDER BY 1"
     with stack.superuser("marketplace") as connection:
         connection.execute("CREATE TABLE kept (id bigint PRIMARY KEY); INSERT INTO kept VALUES (7)")
