@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from support.pipeline import Pipeline
 from support.postgres import fresh_database
 
 from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
@@ -32,3 +33,10 @@ def database(server: EmbeddedServer) -> Iterator[str]:
     """The conninfo of an empty database that no other test sees."""
     with fresh_database(server.dsn) as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="module")
+def pipeline(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """The whole pipeline over a database that is emptied before each copy."""
+    with fresh_database(server.dsn) as dsn:
+        yield Pipeline(conninfo=dsn, base=tmp_path_factory.mktemp("pipeline"))

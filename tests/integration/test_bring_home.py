@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,12 +10,10 @@ import apsw
 import pytest
 from support import cases
 from support.pipeline import Pipeline
-from support.postgres import fresh_database
-from support.two_sides import TwoSides, two_sides
+from support.two_sides import TwoSides, two_sides, two_sides_of
 
 from nasmigrate.core.errors import StateError, TransferError
 from nasmigrate.postgres.connect import connected
-from nasmigrate.postgres.embedded import EmbeddedServer
 from nasmigrate.postgres.row_versions import see_moment
 from nasmigrate.schema.changes import Counts
 from nasmigrate.schema.home import HomeChanges, Update
@@ -126,17 +123,8 @@ CHANGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def pipeline(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    with fresh_database(server.dsn) as dsn:
-        yield Pipeline(conninfo=dsn, base=tmp_path_factory.mktemp("pipeline"))
-
-
 def make(pipeline: Pipeline, folder: Path, script: str = SOURCE, *, chunk_rows: int = 16) -> TwoSides:
-    live = folder / "live.db"
-    with closing(sqlite3.connect(live)) as connection:
-        connection.executescript(script)
-    return two_sides(pipeline, live, chunk_rows=chunk_rows)
+    return two_sides_of(pipeline, folder, script, chunk_rows=chunk_rows)
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
 from data_samples import generate
-from support.processes import environment, tree_memory
+from support.processes import memory_of_rehearsal
 
 ROWS = 1_000_000
 LIMIT_MB = 300
@@ -26,37 +23,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("cutover", ["false", "true"])
-def test_memory_and_progress_of_a_million_rows(cutover: str, source: Path) -> None:
-    (source.parent / "nasmigrate.toml").write_text(f"[rehearse]\ncutover = {cutover}\n")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nasmigrate", "rehearse", source.name],
-        cwd=source.parent,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    ended = threading.Event()
-    peaks = [0]
-
-    def watch() -> None:
-        while not ended.wait(0.05):
-            peaks.append(tree_memory(process.pid, without=("postgres",)))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        _, errors = process.communicate(timeout=600)
-    finally:
-        ended.set()
-        watcher.join()
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    assert process.returncode == 0, errors
-    assert 20 < max(peaks) / 1e6 < LIMIT_MB
+@pytest.mark.parametrize("cutover", [False, True])
+def test_memory_and_progress_of_a_million_rows(cutover: bool, source: Path) -> None:
+    peak, errors = memory_of_rehearsal(source, cutover=cutover, timeout=600)
+    assert 20 < peak / 1e6 < LIMIT_MB
     told = {line.split()[0] for line in errors.splitlines() if re.search(r"\d[kM]? rows/s .*\beta \d", line)}
     assert told >= {"profile", "copy", "verify"}, errors
     assert not os.path.lexists(source.with_name(source.name + "-wal"))

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
-from support.pipeline import Pipeline
 from support.postgres import fresh_database
 
 from nasmigrate.postgres.embedded import EmbeddedServer
@@ -30,10 +29,3 @@ def connection(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
     """A connection to an empty database; what an example does there it rolls back."""
     with fresh_database(server.dsn) as dsn, psycopg.connect(dsn) as connected:
         yield connected
-
-
-@pytest.fixture(scope="module")
-def pipeline(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """The whole pipeline over a database that is emptied before each copy."""
-    with fresh_database(server.dsn) as dsn:
-        yield Pipeline(conninfo=dsn, base=tmp_path_factory.mktemp("pipeline"))

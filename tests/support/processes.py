@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,6 +116,45 @@ def wait_until_alone(connection: psycopg.Connection) -> None:
         if time.monotonic() > limit:
             raise TimeoutError("sessions of the killed process are still there")
         time.sleep(0.005)
+
+
+def memory_of_rehearsal(source: Path, *, cutover: bool, timeout: float) -> tuple[int, str]:
+    """Rehearse a file to exit 0; the highest `tree_memory` met, the server left out, in bytes, and stderr.
+
+    Args:
+        source: its folder gets the settings and the run.
+        cutover: whether the cutover is rehearsed too.
+        timeout: seconds.
+    """
+    (source.parent / "nasmigrate.toml").write_text(f"[rehearse]\ncutover = {str(cutover).lower()}\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nasmigrate", "rehearse", source.name],
+        cwd=source.parent,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ended = threading.Event()
+    peaks = [0]
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            peaks.append(tree_memory(process.pid, without=("postgres",)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        _, errors = process.communicate(timeout=timeout)
+    finally:
+        ended.set()
+        watcher.join()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 0, errors
+    return max(peaks), errors
 
 
 def tree_memory(pid: int, *, without: Sequence[str] = ()) -> int:

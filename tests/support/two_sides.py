@@ -182,3 +182,11 @@ def two_sides(
         ledger=ledger,
         limits=Limits(chunk_rows=chunk_rows),
     )
+
+
+def two_sides_of(pipeline: Pipeline, folder: Path, script: str, *, chunk_rows: int) -> TwoSides:
+    """Write a file by an SQL script, and copy it into the emptied target."""
+    live = folder / "live.db"
+    with closing(sqlite3.connect(live)) as connection:
+        connection.executescript(script)
+    return two_sides(pipeline, live, chunk_rows=chunk_rows)
