@@ -149,6 +149,16 @@ def test_a_restart_loop_is_given_up_at_once() -> None:
         wait(running)
 
 
+def test_one_restarted_before_that_stays_down_is_given_up_before_the_time_is_up() -> None:
+    down = container(restarts=2, Status="exited", ExitCode=137)
+    between, up = container(restarts=2, Status="exited"), container(restarts=3, **health("healthy"))
+    assert wait([*[[between]] * 3, [up]], timeout=600)[0].ready
+    starting = container(restarts=3, **health("starting"))
+    assert wait([*[[between]] * 8, [starting], *[[between]] * 8, [up]], timeout=600)[0].ready
+    with pytest.raises(StackError, match=r"ended \(exit code 137\)"):
+        wait([[down]], timeout=600)
+
+
 def test_no_container_at_all() -> None:
     with pytest.raises(StackError, match="postgres: has no container"):
         wait([[]])

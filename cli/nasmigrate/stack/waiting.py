@@ -11,12 +11,16 @@ from nasmigrate.core.errors import StackError
 from nasmigrate.stack.advice import explain
 from nasmigrate.stack.containers import Container
 
+ENDED = ("exited", "dead", "removing")
 POLL = 1.0
 """Seconds between two looks."""
 GIVE_UP_RESTARTS = 3
 UNHEALTHY_GRACE = 90.0
 """Seconds from the start of the wait until `unhealthy` counts: the mark may be of an outage that is just over, and goes
 at the next check that succeeds (two of Kill Bill's, the slowest); Compose does not restart for it."""
+ENDED_GRACE = 10.0
+"""Seconds after which a container that was restarted before, and is seen as ended all the time, is not being restarted:
+between two restarts the engine shows it so for a moment."""
 LOG_LINES = 12
 
 
@@ -66,6 +70,7 @@ def wait_until_ready(
     """
     begun = clock.now()
     restarts_before: dict[str, int] = {}
+    ended_since: dict[str, float] = {}
     while True:
         containers = tuple(read())
         elapsed = clock.now() - begun
@@ -73,8 +78,14 @@ def wait_until_ready(
         found = {each.service: each for each in containers}
         for each in containers:
             restarts_before.setdefault(each.id, each.restarts)
+            if each.state in ENDED:
+                ended_since.setdefault(each.id, elapsed)
+            else:
+                ended_since.pop(each.id, None)
         for service in services:
-            trouble = _trouble(found.get(service), restarts_before=restarts_before, elapsed=elapsed)
+            trouble = _trouble(
+                found.get(service), restarts_before=restarts_before, ended_since=ended_since, elapsed=elapsed
+            )
             if trouble:
                 raise failure(service, found.get(service), trouble, log)
         waiting = [service for service in services if not found[service].ready]
@@ -111,26 +122,33 @@ def failure(
     )
 
 
-def _trouble(container: Container | None, *, restarts_before: Mapping[str, int], elapsed: float) -> str | None:
+def _trouble(
+    container: Container | None,
+    *,
+    restarts_before: Mapping[str, int],
+    ended_since: Mapping[str, float],
+    elapsed: float,
+) -> str | None:
     """Why waiting on is pointless, or None.
 
     Args:
         container: as it is now.
         restarts_before: container id -> its restarts when the wait first saw it. The engine's count is for life, so
             those of an outage long over are in it.
+        ended_since: container id -> seconds of the wait at which it was first seen ended, and never otherwise since.
         elapsed: seconds since the wait began.
     """
     if container is None:
         return "has no container"
     if container.ready:
         return None
+    if container.state in ENDED and (not container.restarts or elapsed - ended_since[container.id] >= ENDED_GRACE):
+        return f"ended (exit code {container.exit_code})"
     if container.state == "restarting" or container.restarts:
         again = container.restarts - restarts_before[container.id]
         enough = 1 if container.state == "restarting" else GIVE_UP_RESTARTS
         if container.restarts >= GIVE_UP_RESTARTS and again >= enough:
             return f"ended {container.restarts} times (exit code {container.exit_code})"
-    elif container.state in ("exited", "dead", "removing"):
-        return f"ended (exit code {container.exit_code})"
     if container.state == "paused":
         return "is paused (docker unpause)"
     return "is unhealthy" if container.health == "unhealthy" and elapsed >= UNHEALTHY_GRACE else None
