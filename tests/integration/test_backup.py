@@ -12,10 +12,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import apsw
 import psycopg
 import pytest
 from psycopg import sql
@@ -43,6 +46,7 @@ from nasmigrate.core.result import Result
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.connect import ServerFacts
 from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
+from nasmigrate.sqlite.fence import Fence, make_fence, read_fence
 from nasmigrate.workflows.backup import backup
 from nasmigrate.workflows.checklist import backup_line
 from nasmigrate.workflows.restore import check_backup, find_backup, restore
@@ -202,6 +206,23 @@ def test_the_sqlite_file_is_in_it_as_a_snapshot(project: Project) -> None:
     reader = sqlite3.connect(copy)
     assert reader.execute("SELECT x FROM t").fetchall() == [(42,)]
     reader.close()
+
+
+def test_the_fenced_file_of_a_cutover_is_in_it_with_its_fence(project: Project) -> None:
+    """Fences stand behind virtual tables too; put back in its place, the copy lets nobody write either."""
+    source = project.folder / "app.db"
+    fence = Fence(run_id="1", system_identifier="7000", database_oid=5, epoch=4, file_mode=0o644, made_at="2026-01-01")
+    with closing(apsw.Connection(str(source))) as connection:
+        connection.execute("CREATE VIRTUAL TABLE words USING fts5(x); CREATE TABLE t AS SELECT 42 AS x; BEGIN")
+        make_fence(connection, fence)
+        connection.execute("COMMIT")
+    assert backup(project.context, project.target, source=source).exit_code == 0
+    copy = project.newest() / "source.db"
+    with closing(apsw.Connection(str(copy))) as reader:
+        assert read_fence(reader) == fence
+    for table in ("t", "words"):
+        with closing(sqlite3.connect(copy)) as written, pytest.raises(sqlite3.Error, match="moved to PostgreSQL"):
+            written.execute(f"INSERT INTO {table} VALUES (1)")
 
 
 def flip_middle(path: Path) -> None:
@@ -483,6 +504,49 @@ def test_only_so_many_are_kept_and_strangers_are_left_alone(project: Project) ->
     assert damaged.exists()
     assert (project.directory / "notes").exists()
     assert len(backups(project.directory)) == 3  # two, and the one that a person has to look at
+
+
+def test_of_attempts_whose_proof_failed_one_is_left_at_the_most(project: Project, tmp_path: Path) -> None:
+    real = local_tools(project.conninfo, server_version_of(project.conninfo))
+    liar = lying_tools(tmp_path / "lies", real, "DROP INDEX public.by_score")
+    for _ in range(3):
+        assert backup(project.context, project.target, tools_for=lambda _: liar).exit_code == 3
+        assert len(list(project.directory.glob("*.unproven"))) <= 2  # the one before, and this one
+    project.backup()
+    assert not list(project.directory.glob("*.unproven"))
+
+
+def test_what_would_fill_the_disk_is_not_begun(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(BackupRefused, match=r"1,000,000 bytes are free at .*, [0-9,]+ wanted \(2 x the databases\)"):
+        project.backup()
+    assert list(project.directory.iterdir()) == [project.directory / "last-backup.json"]
+
+
+def test_the_backup_just_made_stays_whatever_the_clock_says(project: Project) -> None:
+    project.backup()
+    future = project.newest().rename(project.directory / "29990101T000000Z-abcd")
+    result = project.backup(keep=1)
+    assert result.exit_code == 0
+    assert len(backups(project.directory)) == 2
+    [said] = [gate.detail for gate in result.gates if gate.name == "kept"]
+    assert f"{future.name} stays, of a later date than this one: a clock was wrong" in said
+
+
+def test_the_last_backup_with_tables_stays_while_the_database_is_empty(project: Project) -> None:
+    source = project.folder / "app.db"
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 42 AS x")
+    for _ in range(2):
+        project.backup(keep=1)
+    full = project.newest()
+    project.sql("DROP SCHEMA public, nasmigrate CASCADE; CREATE SCHEMA public")
+    for _ in range(3):
+        result = backup(project.context, project.target, source=source)
+        assert result.exit_code == 0
+    assert backups(project.directory) == (full, project.newest())
+    [said] = [gate.detail for gate in result.gates if gate.name == "kept"]
+    assert f"{full.name} stays, the last with tables in {project.name}" in said
 
 
 def test_no_tools_of_the_servers_version(project: Project, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ import apsw
 import pytest
 from support.plants import CARELESS_CHILD
 
-from nasmigrate.core.errors import FenceLost, SourceError, SourceLocked
+from nasmigrate.core.errors import FenceLost, SourceError, SourceLocked, StateError
 from nasmigrate.sqlite.fence import FENCE_TABLE, MESSAGE, Fence, drop_fence, make_fence, read_fence
 from nasmigrate.sqlite.live import FreezeExpired, LiveProcess, LockLost, fence_of, live_process
+from nasmigrate.sqlite.open import open_source
 
 TARGET = {"system_identifier": "7000", "database_oid": 5}
 FENCE = Fence(run_id="1" * 8, **TARGET, epoch=4, file_mode=0o644, made_at="2026-01-01T00:00:00+00:00")
@@ -172,6 +173,17 @@ def test_a_stamp_makes_a_paused_run_too_old(path: Path) -> None:
         process.lift(busy=1.0, **TARGET, older_than=5)
     with live_process(path) as process, pytest.raises(FenceLost, match="epoch 7"):
         process.stamp(stamped, busy=1.0, **TARGET)
+
+
+def test_who_expects_no_fence_is_told_of_it_and_not_of_damage(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        make_fence(connection, FENCE)
+        connection.commit()
+    with pytest.raises(StateError, match=f"holds {FENCE_TABLE}_.* of an earlier run"), closing(open_source(path)):
+        pass
+    with closing(open_source(path, fenced=True)) as reader:
+        assert read_fence(reader) == FENCE
+        assert reader.execute("SELECT count(*) FROM plain").fetchall() == [(1,)]
 
 
 def test_no_second_fence(path: Path) -> None:

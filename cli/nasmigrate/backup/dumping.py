@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +79,12 @@ def dump_globals(tools: Tools, file: Path) -> bool:
     return True
 
 
-def databases_there(server: str, wanted: Sequence[str]) -> None:
-    """Refuse to begin when a database that is to be backed up does not exist.
+def check_databases(wanted: Sequence[str], there: Collection[str]) -> None:
+    """Refuse to begin when a database that is to be backed up is not among those that are `there`.
 
     Raises:
         BackupRefused: naming all that are missing.
     """
-    with connected(server, purpose="nasmigrate backup") as connection:
-        there = {name for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn")}
     missing = [name for name in wanted if name not in there]
     if missing:
         raise BackupRefused(

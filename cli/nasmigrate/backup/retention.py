@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from nasmigrate.backup.manifest import FOLDER, backups, read_manifest
@@ -44,24 +45,55 @@ def publish(partial: Path, final: Path) -> None:
     _sync(final.parent)
 
 
-def remove_old(directory: Path, keep: int) -> tuple[str, ...]:
-    """Remove the oldest backups beyond `keep`, and what unproven ones earlier attempts left; the names.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """Names of folders that were `removed`, and of the `spared` ones beyond those to be kept, each with the reason."""
 
-    A folder whose manifest is not as it was written is left for a person to look at.
+    removed: tuple[str, ...] = ()
+    spared: tuple[tuple[str, str], ...] = ()
+
+
+def remove_old(directory: Path, keep: int, made: Path) -> Rotation:
+    """Remove the oldest backups beyond `keep`.
+
+    `made`, the backup just made, is never removed, and nothing is where another bears a later date: then a clock was
+    wrong, and which are old is not known. The last backup that has tables of a database stays while all later ones
+    have none. A folder whose manifest is not as it was written is left for a person to look at.
     """
-    removed = []
-    for folder in backups(directory)[:-keep]:
+    there = backups(directory)
+    if later := [folder.name for folder in there if folder.name > made.name]:
+        return Rotation(spared=tuple((name, "of a later date than this one: a clock was wrong") for name in later))
+    removed: list[str] = []
+    spared: list[tuple[str, str]] = []
+    filled: set[str] = set()
+    for number, folder in enumerate(reversed(there)):
         try:
-            read_manifest(folder)
+            manifest = read_manifest(folder)
         except BackupRefused:
             continue
-        shutil.rmtree(folder)
-        removed.append(folder.name)
-    for path in sorted(directory.glob(f"*{UNPROVEN}")):
-        if FOLDER.fullmatch(path.name.removesuffix(UNPROVEN)) and not path.is_symlink():
-            shutil.rmtree(path)
-            removed.append(path.name)
-    return tuple(removed)
+        only_here = {each.name for each in manifest.databases if each.tables} - filled
+        filled |= only_here
+        if number < keep:
+            continue
+        if only_here:
+            spared.append((folder.name, f"the last with tables in {' and '.join(sorted(only_here))}"))
+        else:
+            shutil.rmtree(folder)
+            removed.append(folder.name)
+    return Rotation(removed=tuple(reversed(removed)), spared=tuple(reversed(spared)))
+
+
+def remove_unproven(directory: Path, *, but: int = 0) -> tuple[str, ...]:
+    """Remove what attempts left whose proof failed, but for the newest so many; the names."""
+    left = [
+        path
+        for path in sorted(directory.glob(f"*{UNPROVEN}"))
+        if FOLDER.fullmatch(path.name.removesuffix(UNPROVEN)) and not path.is_symlink()
+    ]
+    gone = left[: len(left) - but]
+    for path in gone:
+        shutil.rmtree(path)
+    return tuple(path.name for path in gone)
 
 
 def _sync(path: Path) -> None:

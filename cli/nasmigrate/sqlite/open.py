@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from urllib.parse import quote_from_bytes
 import apsw
 
 from nasmigrate.core.errors import (
+    NasmigrateError,
     NotSqlite,
     SourceChanged,
     SourceCorrupt,
@@ -29,7 +31,9 @@ from nasmigrate.core.errors import (
     SourceError,
     SourceHostile,
     SourceLocked,
+    StateError,
 )
+from nasmigrate.sqlite.schema_text import OURS
 from nasmigrate.sqlite.stand_ins import missing_function
 
 BUSY_TIMEOUT: Final = 5.0
@@ -48,6 +52,7 @@ _RACE_PAUSE: Final = 0.02
 _STEPS: Final = 10_000
 """Instructions of SQLite's machine between two looks at the clock."""
 
+_FENCE_BEHIND_VIRTUAL_TABLE: Final = re.compile(rf"\(({OURS}\w+)\) - cannot create triggers on shadow tables")
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_SIZE: Final = 100
 _SAMPLE_SIZE: Final = 4096
@@ -281,6 +286,7 @@ def mapped_errors(path: Path, operation: str = "read") -> Iterator[None]:
         SourceCorrupt: SQLITE_CORRUPT, or text in the schema that is not valid UTF-8.
         SourceChanged: SQLITE_SCHEMA.
         SourceError: every other error of SQLite.
+        StateError: a fence, which a DEFENSIVE connection takes for damage where the file has virtual tables.
     """
     try:
         yield
@@ -431,7 +437,17 @@ def _authorize(action: int, first: str | None, second: str | None, _database: st
     return apsw.SQLITE_OK if allowed else apsw.SQLITE_DENY
 
 
-def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
+def earlier_run(path: Path, objects: Sequence[str]) -> StateError:
+    """The error for a file that holds objects of ours: a fence, or what an earlier run left."""
+    return StateError(
+        f"{path}: holds {', '.join(objects[:3])}{' and more' if len(objects) > 3 else ''} of an earlier run",
+        hint="`nasmigrate status` shows it; `nasmigrate resume` finishes that run, `nasmigrate abort` undoes it",
+        details={"objects": list(objects)},
+        code="NM1108",
+    )
+
+
+def _mapped(error: apsw.Error, path: Path, operation: str) -> NasmigrateError:
     # The text is the connection's last one, which another call may have reset.
     text = type(error).__name__ if str(error) == "not an error" else str(error)
     message = f"{path}: cannot {operation}: {text}"
@@ -446,6 +462,8 @@ def _mapped(error: apsw.Error, path: Path, operation: str) -> SourceError:
         return made(SourceLocked, "another process holds a lock; close it, or raise the busy timeout")
     if isinstance(error, apsw.NotADBError):
         return made(NotSqlite, "the file is not a SQLite database, or it is encrypted")
+    if fence := _FENCE_BEHIND_VIRTUAL_TABLE.search(text):
+        return earlier_run(path, [fence[1]])
     if isinstance(error, apsw.CorruptError):
         return made(SourceCorrupt, "restore the file from a backup; nasmigrate does not salvage")
     if isinstance(error, apsw.SchemaChangeError):

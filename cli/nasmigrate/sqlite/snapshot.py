@@ -71,6 +71,7 @@ def take_snapshot(
     *,
     busy_timeout: float = BUSY_TIMEOUT,
     fenced: bool = False,
+    keep_fence: bool = False,
     longest_hold: float | None = None,
     progress: Progress | None = None,
     pages_per_step: int = _PAGES_PER_STEP,
@@ -82,7 +83,7 @@ def take_snapshot(
     In WAL mode all pages come from one read transaction, and writers go on. With a rollback journal the copy
     goes in steps of `pages_per_step` and writers commit between them; a commit makes it begin again, and after
     three such restarts one read transaction is held to the end, during which commits wait.
-    With `fenced` a fence in the source is expected, and left out of the copy.
+    With `fenced` a fence in the source is expected, and left out of the copy, or with `keep_fence` in it.
     A source that cannot be read without writing to it (a crash left its -journal, or its folder is closed and it is
     in WAL mode) is copied with the files beside it, and the copy is recovered.
     With `longest_hold` that transaction is not begun if, at the rate so far, it would last more than so many seconds.
@@ -106,11 +107,11 @@ def take_snapshot(
     with _removed_on_failure(partial):
         journal_mode, restarts, recovered = _copied(source, partial, busy_timeout, pace, fenced)
         pages = _make_self_contained(source, partial)
-        if fenced:
+        if fenced and not keep_fence:
             _without_fence(partial)
         with ThreadPoolExecutor(1) as beside:
             hashed = beside.submit(_sync_and_hash, partial)
-            notes = _checked(source, partial, stop)
+            notes = _checked(source, partial, stop, defensive=not keep_fence)
         with _mapped_writes(partial):
             digest, size = hashed.result()
             partial.rename(destination)
@@ -256,13 +257,13 @@ def _without_fence(partial: Path) -> None:
             copy.execute("COMMIT").fetchall()
 
 
-def _checked(source: Path, partial: Path, stop: Callable[[], bool] | None) -> tuple[str, ...]:
+def _checked(source: Path, partial: Path, stop: Callable[[], bool] | None, *, defensive: bool) -> tuple[str, ...]:
     with (
         mapped_errors(source, "check the snapshot"),
         closing(_open_copy(partial)) as copy,
         interrupted_when(copy, stop) if stop is not None else nullcontext(),
     ):
-        copy.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        copy.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, int(defensive))
         copy.execute("PRAGMA query_only = 1; PRAGMA cell_size_check = 1; PRAGMA mmap_size = 0").fetchall()
         return check_trees(copy, source)
 

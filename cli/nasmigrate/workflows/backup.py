@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nasmigrate import __version__
-from nasmigrate.backup.dumping import Dump, databases_there, dump_database, dump_globals
+from nasmigrate.backup.dumping import Dump, check_databases, dump_database, dump_globals
 from nasmigrate.backup.fingerprint import unequal
 from nasmigrate.backup.last import attempt
 from nasmigrate.backup.manifest import (
@@ -29,7 +29,7 @@ from nasmigrate.backup.manifest import (
     file_facts,
 )
 from nasmigrate.backup.restoring import fingerprint_of, restore_dump, scratch_database, scratch_place
-from nasmigrate.backup.retention import UNPROVEN, backup_folder, publish, remove_old
+from nasmigrate.backup.retention import UNPROVEN, backup_folder, publish, remove_old, remove_unproven
 from nasmigrate.backup.tools import Tools, local_tools
 from nasmigrate.core.context import Context
 from nasmigrate.core.errors import BackupRefused, ExitCode, SourceError
@@ -44,6 +44,8 @@ from nasmigrate.workflows.run import Run, running
 from nasmigrate.workflows.server_tools import ToolsFor
 
 KILLBILL = "killbill"
+ROOM_FACTOR = 2
+"""Free bytes wanted per byte of the databases: the dumps, and what they are restored into to be compared."""
 
 
 def backup(
@@ -79,9 +81,13 @@ def _backup(
         _source_is_there(source)
     with connected(target.conninfo, purpose="nasmigrate backup") as connection:
         facts = server_facts(connection)
-        there = {name for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn")}
-    names = settings.databases or tuple(dict.fromkeys((facts.database, *({KILLBILL} & there))))
-    databases_there(target.conninfo, names)
+        sizes: dict[str, int] = dict(
+            connection.execute("SELECT datname, pg_database_size(oid) FROM pg_database WHERE datallowconn").fetchall()
+        )
+    names = settings.databases or tuple(dict.fromkeys((facts.database, *({KILLBILL} & set(sizes)))))
+    check_databases(names, set(sizes))
+    remove_unproven(directory, but=1)
+    _check_room(directory, sum(sizes[each] for each in names))
     given = run.context.base / Path(settings.tools).expanduser() if settings.tools else None
     tools = tools_for(facts) if tools_for else local_tools(target.conninfo, facts.version_number, given=given)
     name = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -129,11 +135,39 @@ def _backup(
     if proven:
         write_atomic(partial / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
         publish(partial, final)
-        removed = remove_old(directory, settings.keep)
-        kept = len(backups(directory))
-        detail = f"{kept} backups are kept" + (f"; removed: {', '.join(removed)}" if removed else "")
-        gates.append(Gate(name="kept", status="pass", detail=detail, checked=kept))
+        gates.append(_rotated(directory, settings.keep, final))
     return _result(run, target, manifest, gates, differences, final if proven else partial)
+
+
+def _rotated(directory: Path, keep: int, made: Path) -> Gate:
+    rotation = remove_old(directory, keep, made)
+    removed = (*rotation.removed, *remove_unproven(directory))
+    kept = len(backups(directory))
+    detail = [f"{kept} backups are kept"]
+    if removed:
+        detail.append(f"removed: {', '.join(removed)}")
+    detail += [f"{name} stays, {reason}" for name, reason in rotation.spared]
+    return Gate(name="kept", status="pass", detail="; ".join(detail), checked=kept)
+
+
+def _check_room(directory: Path, stored: int) -> None:
+    """Refuse what would fill the disk, on a NAS the one of the server as well.
+
+    Args:
+        directory: of the backups.
+        stored: bytes of the databases on the server.
+
+    Raises:
+        BackupRefused: there is no room for the dumps and for what they are restored into.
+    """
+    free, wanted = shutil.disk_usage(directory).free, ROOM_FACTOR * stored
+    if free < wanted:
+        raise BackupRefused(
+            f"{free:,} bytes are free at {directory}, {wanted:,} wanted ({ROOM_FACTOR} x the databases); nothing was"
+            " written",
+            checks=["no room"],
+            hint="free some space, or keep fewer backups (backup.keep), or elsewhere (backup.directory)",
+        )
 
 
 def _source_is_there(source: Path) -> None:
@@ -161,7 +195,14 @@ def _snapshot(run: Run, source: Path | None, folder: Path) -> FileFacts | None:
     if source is None:
         return None
     with run.phase("snapshot", str(source)):
-        snapshot = take_snapshot(source, folder / SNAPSHOT, busy_timeout=run.context.config.source.busy_timeout)
+        # After a cutover the copy is fenced like the file: put back in its place, it lets nobody write either.
+        snapshot = take_snapshot(
+            source,
+            folder / SNAPSHOT,
+            busy_timeout=run.context.config.source.busy_timeout,
+            fenced=True,
+            keep_fence=True,
+        )
     return FileFacts(name=SNAPSHOT, bytes=snapshot.bytes, sha256=snapshot.sha256)
 
 

@@ -132,7 +132,7 @@ def _source(context: Context, source: Path | None) -> Iterable[DoctorCheck]:
     resolved = check_file(source)
     size = resolved.stat().st_size
     wal = resolved.with_name(f"{resolved.name}-wal")
-    connection = open_source(resolved, busy_timeout=context.config.source.busy_timeout)
+    connection = open_source(resolved, busy_timeout=context.config.source.busy_timeout, fenced=True)
     try:
         with mapped_errors(resolved, "read its schema"):
             mode = str(connection.pragma("journal_mode"))

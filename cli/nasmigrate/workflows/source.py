@@ -6,12 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasmigrate.core.errors import StateError
 from nasmigrate.core.result import Finding
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.sqlite.examine import ExamineJob
 from nasmigrate.sqlite.inspect import count_rows, inspect
-from nasmigrate.sqlite.open import check_file, mapped_errors, open_snapshot
+from nasmigrate.sqlite.open import check_file, earlier_run, mapped_errors, open_snapshot
 from nasmigrate.sqlite.schema_text import OURS
 from nasmigrate.workflows.file_findings import file_findings
 from nasmigrate.workflows.run import Run
@@ -63,12 +62,7 @@ def refuse_earlier_run(path: Path, schema: SourceSchema) -> None:
     """
     ours = sorted(name for _, name, _ in schema.sql_text if name.lower().startswith(OURS))
     if ours:
-        raise StateError(
-            f"{path}: holds {', '.join(ours[:3])}{' and more' if len(ours) > 3 else ''} of an earlier run",
-            hint="`nasmigrate status` shows it; `nasmigrate resume` finishes that run, `nasmigrate abort` undoes it",
-            details={"objects": ours},
-            code="NM1108",
-        )
+        raise earlier_run(path, ours)
 
 
 def take_source(run: Run, path: Path, *, fenced: bool = False, longest_hold: float | None = None) -> Source:
