@@ -145,6 +145,14 @@ def test_health_of_the_marketplace(status: int, document: object, expected: str)
     assert checklist.marketplace_health(status, json.dumps(document), "http://x/api/health").status == expected
 
 
+@pytest.mark.parametrize(("on_record", "expected"), [(None, "ok"), ("sqlite", "ok"), ("postgres", "fail")])
+def test_a_marketplace_on_another_engine_than_the_one_that_serves(on_record: str | None, expected: str) -> None:
+    document = json.dumps({"integrations_registered": 3, "database": {"engine": "sqlite"}})
+    line = checklist.marketplace_health(200, document, "u", on_record=on_record)
+    assert line.status == expected
+    assert ("but postgres is what serves" in line.evidence) == (expected == "fail")
+
+
 def test_health_that_is_not_there() -> None:
     assert checklist.marketplace_health(None, "connection refused", "u").evidence == "u: no answer: connection refused"
     assert checklist.marketplace_health(200, "<html>", "u").status == "fail"

@@ -78,7 +78,8 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         r"could not change permissions of directory|operation not permitted|permission denied|wrong ownership",
         "a container may not write its volume",
-        "give the folder the container's owner (Postgres and Redis: chown -R 999:999; marketplace: 1000:1000) and keep "
+        "give the folder the container's owner (Postgres and Redis: chown -R 999:999; marketplace: 1000:1000, or "
+        "NASMIGRATE_MARKETPLACE_USER of .env) and keep "
         "it outside folders that DSM shares or indexes (their ACLs stop chown)",
     ),
     (

@@ -143,8 +143,11 @@ def secrets_apart(folder: Path, containers: Sequence[Container]) -> Line:
     )
 
 
-def marketplace_health(status: int | None, text: str, url: str) -> Line:
-    """Whether the marketplace's own health says how many integrations there are, and on which database it is."""
+def marketplace_health(status: int | None, text: str, url: str, *, on_record: str | None = None) -> Line:
+    """Whether the marketplace's own health says how many integrations there are, and on which database it is.
+
+    `on_record` is the engine that serves by Postgres' control row; None where nothing is known.
+    """
     name = "marketplace health"
     if status != 200:
         return Line(
@@ -166,6 +169,13 @@ def marketplace_health(status: int | None, text: str, url: str) -> Line:
         )
     database = document.get("database")
     engine = database.get("engine") if isinstance(database, dict) else None
+    if engine in ("sqlite", "postgres") and on_record not in (None, engine):
+        return Line(
+            name=name,
+            status="fail",
+            evidence=f"{url}: runs on {engine}, but {on_record} is what serves by the record of cutover and rollback",
+            fix="stop it, then `nasmigrate status`: two engines may take writes",
+        )
     return Line(
         name=name,
         status="ok" if engine in ("sqlite", "postgres") else "fail",

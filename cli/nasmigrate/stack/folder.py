@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets as random_secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ COMPOSE_FILE = "compose.yaml"
 SECRETS = "secrets"
 APPLICATION_FILE = "marketplace_web.env"
 SECRET_BYTES = 24
+_NUMBERS = re.compile(r"(\d+):(\d+)")
 
 _OWNED = {
     # variable of .env -> (default when it is a folder, uid, gid, mode). DSM's engine refuses absent bind sources.
@@ -24,6 +26,8 @@ _OWNED = {
     "NASMIGRATE_REDIS_DATA": (None, 999, 999, 0o700),
     "NASMIGRATE_MARKETPLACE_DATA": ("./marketplace_data", 1000, 1000, 0o750),
 }
+_USER = "NASMIGRATE_MARKETPLACE_USER"
+"""Whom the marketplace's container runs as, `UID:GID`, where it is not 1000:1000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,8 @@ def _data_folders(folder: Path, variables: Mapping[str, str]) -> Iterator[str]:
             continue
         path.mkdir(parents=True)
         path.chmod(mode)
+        if variable == "NASMIGRATE_MARKETPLACE_DATA" and (given := _NUMBERS.fullmatch(variables.get(_USER, ""))):
+            uid, gid = int(given[1]), int(given[2])
         if os.geteuid() == 0:
             os.chown(path, uid, gid)
         yield value

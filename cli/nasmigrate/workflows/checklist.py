@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import NasmigrateError
+from nasmigrate.core.errors import NasmigrateError, StackError, TargetError
 from nasmigrate.core.redaction import redact
 from nasmigrate.stack import checklist as lines
 from nasmigrate.stack.checklist import Line
@@ -17,7 +18,7 @@ from nasmigrate.stack.containers import Container, internal_networks
 from nasmigrate.stack.folder import SECRETS
 from nasmigrate.workflows.reboot_test import last_reboot_test, reboot_test
 from nasmigrate.workflows.stack import Surroundings, open_stack, states
-from nasmigrate.workflows.stack_databases import KILLBILL, MARKETPLACE, prove_killbill
+from nasmigrate.workflows.stack_databases import KILLBILL, MARKETPLACE, engine_on_record, prove_killbill
 
 ANSWER_TIMEOUT = 10.0
 OLDEST_BACKUP = timedelta(days=1)
@@ -69,7 +70,7 @@ def checklist(
     found: list[Line] = [*lines.running(containers, services)]
     if "killbill" in services:
         found += _killbill(compose, containers)
-    found += _guarded("marketplace health", lambda: [_marketplace(context, containers)])
+    found += _guarded("marketplace health", lambda: [_marketplace(context, compose, containers)])
     found += persistence
     found.append(lines.data_is_kept(containers))
     found.append(lines.restart_policies(containers))
@@ -108,7 +109,7 @@ def _killbill(compose: Compose, containers: Sequence[Container]) -> list[Line]:
     return found + _guarded("kill bill on postgres", on_postgres)
 
 
-def _marketplace(context: Context, containers: Sequence[Container]) -> Line:
+def _marketplace(context: Context, compose: Compose, containers: Sequence[Container]) -> Line:
     from nasmigrate.killbill.probe import get
 
     url = context.config.app.health_url
@@ -123,7 +124,11 @@ def _marketplace(context: Context, containers: Sequence[Container]) -> Line:
             )
         url = f"{base}/api/health"
     answer = get(url, timeout=ANSWER_TIMEOUT)
-    return lines.marketplace_health(answer.status, answer.text, url)
+    on_record = None
+    if "postgres" in context.config.stack.services:
+        with suppress(StackError, TargetError):  # that it cannot be asked is another line
+            on_record = engine_on_record(compose, containers)
+    return lines.marketplace_health(answer.status, answer.text, url, on_record=on_record)
 
 
 def _address(containers: Sequence[Container], service: str, inside: int) -> str | None:

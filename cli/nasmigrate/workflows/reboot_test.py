@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from nasmigrate.postgres.connect import connected
 from nasmigrate.stack.checklist import Line
 from nasmigrate.stack.compose import Compose
 from nasmigrate.stack.containers import Container
-from nasmigrate.workflows.stack import Surroundings, stack_down, stack_up, states
+from nasmigrate.workflows.stack import TUNNEL, TUNNEL_PROFILE, Surroundings, stack_down, stack_up, states
 from nasmigrate.workflows.stack_databases import server_conninfo
 
 NAME = "data persists"
 FILE = "last-reboot-test.json"
+STORES = ("postgres", "redis")
 REDIS_KEY = "nasmigrate:reboot-marker"
 _REDIS = 'REDISCLI_AUTH="$(cat /run/secrets/redis_password)" redis-cli -h 127.0.0.1 "$@"'
 
@@ -40,10 +42,18 @@ def reboot_test(context: Context, around: Surroundings, compose: Compose) -> Lin
         StackError: the stack does not come up again, or Docker refuses.
         TargetError: Postgres refuses.
     """
+    before = states(compose)
+    wanted = [store for store in STORES if store in context.config.stack.services]
+    if missing := [store for store in wanted if not any(each.service == store and each.ready for each in before)]:
+        evidence = f"not tested: {' and '.join(missing)} did not run"
+        return Line(name=NAME, status="fail", evidence=evidence, fix="nasmigrate stack up")
+    (compose.folder / FILE).unlink(missing_ok=True)  # what it said is no longer known
     marker = secrets.token_hex(16)
-    stores = _write(compose, states(compose), marker)
+    stores = _write(compose, before, marker)
     stack_down(context, around)
     stack_up(context, around)
+    if any(each.service == TUNNEL for each in before):
+        _start_tunnel(compose)
     containers = states(compose)
     found = {store: _read(compose, containers, store) for store in stores}
     lost = [store for store, value in found.items() if value != marker]
@@ -67,6 +77,13 @@ def last_reboot_test(folder: Path) -> Line:
         return _line(RebootTest.model_validate_json((folder / FILE).read_bytes()))
     except (OSError, ValidationError):
         return Line(name=NAME, status="unknown", evidence="never tested", fix="nasmigrate checklist --reboot-test")
+
+
+def _start_tunnel(compose: Compose) -> None:
+    """What `stack down` took away and `stack up` does not bring back."""
+    done = replace(compose, profiles=(TUNNEL_PROFILE,)).up([TUNNEL])
+    if done.code != 0:
+        raise StackError(f"{TUNNEL} does not start again: {done.stderr.strip()}", code="NM1015")
 
 
 def _line(test: RebootTest) -> Line:

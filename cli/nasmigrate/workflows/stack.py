@@ -7,19 +7,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nasmigrate.core.context import Context
+from nasmigrate.core.envfile_edit import set_lines
 from nasmigrate.core.errors import StackError, UsageProblem
 from nasmigrate.stack.advice import explain
 from nasmigrate.stack.compose import Compose
 from nasmigrate.stack.containers import Container, read_containers, read_log
-from nasmigrate.stack.folder import COMPOSE_FILE, Prepared, locked, prepare
+from nasmigrate.stack.folder import APPLICATION_FILE, COMPOSE_FILE, Prepared, locked, prepare
 from nasmigrate.stack.ownership import conflicts, data_sources
 from nasmigrate.stack.runner import Runner, Subprocesses
 from nasmigrate.stack.tools import find_tools, path_for_children
 from nasmigrate.stack.variables import compose_variables
 from nasmigrate.stack.waiting import Clock, Unwatched, Watch, wait_until_ready
-from nasmigrate.workflows.stack_databases import StackDatabases, prove_killbill, set_up_databases
+from nasmigrate.workflows.stack_databases import StackDatabases, engine_on_record, prove_killbill, set_up_databases
 
 LOG_LINES = 40
+TUNNEL = "cloudflared"
+TUNNEL_PROFILE = "tunnel"
 FIRST = ("postgres", "redis")
 """Started before the others, which need what is made in them."""
 
@@ -108,6 +111,8 @@ def stack_up(context: Context, around: Surroundings) -> StackUp:
             fresh = "killbill" in then and "killbill" not in running
             image = str(definition["services"]["killbill"]["image"]) if fresh else None
             databases = set_up_databases(compose, states(compose), killbill_image=image)
+            if "marketplace_web" in then and APPLICATION_FILE in prepared.written:
+                _follow_the_record(context, compose)
         context.reporter.phase("start", ", ".join(then))
         _start(context, around, compose, then)
         containers = states(compose)
@@ -120,6 +125,16 @@ def stack_up(context: Context, around: Surroundings) -> StackUp:
         databases=databases,
         containers=containers,
     )
+
+
+def _follow_the_record(context: Context, compose: Compose) -> None:
+    """New settings of the marketplace say SQLite; where Postgres was restored open, they are to say so.
+
+    Else it would begin a new file beside the restored database.
+    """
+    if engine_on_record(compose, states(compose)) == "postgres":
+        set_lines(compose.folder / APPLICATION_FILE, {"DATABASE": "postgres"})
+        context.reporter.note(f"{APPLICATION_FILE} is new, and Postgres is what serves: set to DATABASE=postgres")
 
 
 def stack_down(context: Context, around: Surroundings, *, remove_volumes: Sequence[str] = ()) -> tuple[str, ...]:
@@ -149,7 +164,12 @@ def stack_down(context: Context, around: Surroundings, *, remove_volumes: Sequen
                     f"{name}: not a volume of this stack",
                     hint=f"its volumes are {', '.join(sorted(volumes)) or 'none'}; folders are removed by hand",
                 )
-        everything = replace(compose, profiles=("tunnel", "tools"))
+        if any(each.service == TUNNEL for each in states(compose)):
+            context.reporter.note(
+                f"{TUNNEL} goes too, and `stack up` leaves it to you: docker compose -p {compose.project}"
+                f" -f {folder / COMPOSE_FILE} --profile {TUNNEL_PROFILE} up -d {TUNNEL}"
+            )
+        everything = replace(compose, profiles=(TUNNEL_PROFILE, "tools"))
         done = everything.run("down", "--remove-orphans", timeout=600.0, show=around.show_output)
         if done.code != 0:
             raise StackError(f"compose down failed: {done.stderr.strip()}", hint=_fix(done.stderr), code="NM1013")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 from psycopg.conninfo import make_conninfo
 
@@ -13,6 +14,7 @@ from nasmigrate.core.errors import StackError, TargetError
 from nasmigrate.killbill.database import SetUp, nodes, set_up_database
 from nasmigrate.killbill.ddl import read_ddl
 from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.control_row import State, read_control
 from nasmigrate.postgres.databases import NewDatabase, ensure_database
 from nasmigrate.postgres.roles import role_names, set_up_roles
 from nasmigrate.stack.advice import explain
@@ -90,6 +92,19 @@ def set_up_databases(
         ddl = read_ddl(war)
     done = set_up_database(server, ddl, password=read_secret(secrets, "killbill_database_password"))
     return StackDatabases(marketplace_made=made, roles=roles, killbill=done, killbill_version=ddl.version)
+
+
+def engine_on_record(compose: Compose, containers: Sequence[Container]) -> Literal["sqlite", "postgres"] | None:
+    """Which engine the marketplace is to run on by its control row; None where no cutover or no state says so.
+
+    Raises:
+        StackError, TargetError: Postgres cannot be asked.
+    """
+    with connected(server_conninfo(compose, containers, database=MARKETPLACE)) as connection:
+        control = read_control(connection)
+    if control is None or control.state is State.DRAINING:
+        return None
+    return "postgres" if control.state is State.OPEN else "sqlite"
 
 
 def prove_killbill(compose: Compose, containers: Sequence[Container]) -> str:
