@@ -13,7 +13,7 @@ import pytest
 from nasmigrate.core.config import load_config
 from nasmigrate.core.context import Context
 from nasmigrate.core.progress import Silent
-from nasmigrate.postgres.control import create_control
+from nasmigrate.postgres.control import RunRow, add_run, create_control
 from nasmigrate.postgres.control_row import create_control_row
 from nasmigrate.stack.folder import prepare
 from nasmigrate.workflows import reboot_test, stack, stack_databases
@@ -29,7 +29,18 @@ def context(tmp_path: Path) -> Context:
 def recorded(database: str, state: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         create_control(connection)
-        create_control_row(connection, run_id="00000000-0000-0000-0000-000000000001", plan_hash="2", source="/app.db")
+        run = RunRow(
+            run_id="00000000-0000-0000-0000-000000000001",
+            command="cutover",
+            plan_hash="2",
+            plan={},
+            source="/app.db",
+            source_sha256="3",
+            state="copying",
+            catalogue=None,
+        )
+        add_run(connection, run, "1")
+        create_control_row(connection, run_id=run.run_id, plan_hash=run.plan_hash, source=run.source)
         connection.execute("UPDATE nasmigrate.control SET state = %s", (state,))
 
 
