@@ -12,7 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from support.night import LIMIT, Night
 from support.processes import environment
 
@@ -122,3 +124,42 @@ def test_the_page_is_off_after_an_interrupt_and_after_an_abort(night: Night) -> 
     assert any("sessions of role" in line for line in done["did"])  # type: ignore[attr-defined]
     assert not page.exists()
     assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_no_other_role_writes_on_after_a_rollback(night: Night) -> None:
+    """The settings name another role than the one that writes; a service has a role of its own."""
+    assert night.run("cutover").returncode == 0
+    settings, other, worker = night.folder / "nasmigrate.toml", f"{night.database}_other", f"{night.database}_worker"
+    with psycopg.connect(night.dsn) as connection:
+        for role in (other, worker):
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        writer = sql.Identifier(f"{night.database}_rw")
+        connection.execute(sql.SQL("GRANT {} TO {}").format(writer, sql.Identifier(worker)))
+    right = settings.read_text()
+    try:
+        for named in (other, f"{night.database}_nobody"):
+            settings.write_text(right.replace(f'role = "{night.role}"', f'role = "{named}"'))
+            for flags in ((), ("--dry-run",)):
+                refused = night.run("rollback", *flags)
+                assert refused.returncode == 5, refused.stdout + refused.stderr
+                assert night.role in refused.stderr
+                assert "serves as before" in refused.stderr
+        settings.write_text(right)
+        with closing(psycopg.connect(make_conninfo(night.dsn, user=worker), autocommit=True)) as service:
+            service.execute("INSERT INTO tags VALUES (1, 'of the worker')")
+            done = night.run("rollback")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert worker in done.stderr
+            with pytest.raises(psycopg.OperationalError):
+                service.execute("INSERT INTO tags VALUES (2, 'too late')")
+        with (
+            closing(psycopg.connect(make_conninfo(night.dsn, user=worker))) as service,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            service.execute("INSERT INTO tags VALUES (2, 'too late')")
+        assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+    finally:
+        with psycopg.connect(night.dsn) as connection:
+            for role in (other, worker):
+                connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
+                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))

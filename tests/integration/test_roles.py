@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
@@ -19,7 +19,7 @@ from nasmigrate.core.errors import ConfigError, OperatorNotAllowed, TargetError
 from nasmigrate.postgres.arrivals import Arrivals, arrivals
 from nasmigrate.postgres.connect import connect
 from nasmigrate.postgres.embedded import EmbeddedServer
-from nasmigrate.postgres.role_switch import end_sessions, grant_writing, hand_over, revoke_writing
+from nasmigrate.postgres.role_switch import end_sessions, grant_writing, hand_over, revoke_writing, switch_members
 from nasmigrate.postgres.roles import RoleNames, missing_roles, role_names, set_up_roles
 from nasmigrate.postgres.roles_check import application_problems, writing_rights
 
@@ -326,6 +326,54 @@ def test_a_membership_that_somebody_else_granted_is_taken_too_or_the_revoke_fail
         revoke_writing(operator, names)
 
 
+def test_whoever_writes_by_the_membership_loses_it_and_operators_keep_theirs(
+    place: Place, operator: psycopg.Connection
+) -> None:
+    """A service with a role of its own, and one in a group. A second operator is none of them."""
+    names, made = place.names, {word: f"{operator.info.dbname}_{word}" for word in ("worker", "group", "inside", "dba")}
+    for word, login in (("worker", "LOGIN"), ("group", "NOLOGIN"), ("inside", "LOGIN"), ("dba", "LOGIN")):
+        operator.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(made[word]), sql.SQL(login)))
+    for role, member, option in (
+        (names.writer, made["worker"], ""),
+        (names.owner, made["group"], ""),
+        (made["group"], made["inside"], ""),
+        (names.writer, made["dba"], " WITH ADMIN OPTION"),
+    ):
+        operator.execute(sql.SQL("GRANT {} TO {}" + option).format(sql.Identifier(role), sql.Identifier(member)))
+    grant_writing(operator, names)
+    assert switch_members(operator, names) == (names.application, made["group"], made["worker"])
+    operator.commit()
+    insert = b"INSERT INTO users (name) VALUES ('x')"
+    services = [made["worker"], made["inside"]]
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(closing(psycopg.connect(make_conninfo(place.conninfo, user=user), autocommit=True)))
+            for user in services
+        ]
+        for session in sessions:
+            session.execute(insert)
+        sessions[1].execute(sql.SQL("SET ROLE {}").format(sql.Identifier(names.owner)))
+        assert revoke_writing(operator, names) == (names.application, *sorted(services))
+        operator.commit()
+        assert end_sessions(operator, services) == 2
+        operator.commit()
+    for user in services:
+        with closing(psycopg.connect(make_conninfo(place.conninfo, user=user))) as again, pytest.raises(REFUSED):
+            again.execute(insert)
+    with closing(psycopg.connect(make_conninfo(place.conninfo, user=made["dba"]))) as dba:
+        dba.execute(insert)
+    assert switch_members(operator, names) == ()
+    operator.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(names.writer), sql.Identifier(made["worker"])))
+    operator.execute(sql.SQL("GRANT DELETE ON users TO {}").format(sql.Identifier(made["worker"])))
+    with pytest.raises(TargetError, match=r"_worker' can still write after the revoke: it may write to public\.users"):
+        revoke_writing(operator, names)
+
+
+def test_a_role_that_is_not_there_is_no_role_that_cannot_write(place: Place, operator: psycopg.Connection) -> None:
+    with pytest.raises(TargetError, match="role 'nobody_at_all' does not exist"):
+        revoke_writing(operator, replace(place.names, application="nobody_at_all"))
+
+
 def test_a_grant_that_gives_nothing_is_an_error(place: Place, operator: psycopg.Connection) -> None:
     operator.execute(sql.SQL("REVOKE UPDATE ON users FROM {}").format(sql.Identifier(place.names.writer)))
     with pytest.raises(TargetError, match="could not write to users after the grant"):
@@ -356,7 +404,7 @@ def test_a_password_made_anew_replaces_the_one_of_a_role_that_is_there(place: Pl
 
 def test_the_sessions_of_the_application_can_be_ended(place: Place, operator: psycopg.Connection) -> None:
     with closing(place.as_application()) as application:
-        assert end_sessions(operator, place.names.application) == 1
+        assert end_sessions(operator, [place.names.application]) == 1
         with pytest.raises(psycopg.OperationalError):
             application.execute("SELECT 1")
 

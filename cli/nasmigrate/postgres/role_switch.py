@@ -16,6 +16,8 @@ therefore given without SET; before that, `end_sessions` has to follow.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 from psycopg import sql
 
@@ -46,6 +48,26 @@ WHERE owner <> (SELECT oid FROM pg_roles WHERE rolname = %(owner)s)
                   WHERE d.classid = object.classid AND d.objid = object.objid AND d.deptype = 'e')
 ORDER BY kind, 2
 """
+
+# Who may give the switch to himself is an operator: to take it from him would prove nothing.
+_OPERATOR = """
+(m.rolsuper OR m.rolcreaterole OR m.rolname IN (current_user, session_user) OR EXISTS (
+    SELECT FROM pg_auth_members o JOIN pg_roles s ON s.oid = o.roleid
+    WHERE o.member = m.oid AND o.admin_option AND s.rolname = ANY(%(switch)s)))
+"""
+_GRANTS = f"""
+SELECT r.rolname, m.rolname, g.rolname FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid
+JOIN pg_roles m ON m.oid = a.member LEFT JOIN pg_roles g ON g.oid = a.grantor
+WHERE r.rolname = ANY(%(switch)s) AND m.rolname <> ALL(%(switch)s)
+  AND (m.rolname = %(application)s OR NOT {_OPERATOR})
+ORDER BY m.rolname <> %(application)s, m.rolname, r.rolname, g.rolname
+"""  # noqa: S608 - our own words
+_LOGINS = f"""
+SELECT m.rolname FROM pg_roles m
+WHERE m.rolcanlogin AND m.rolname <> %(application)s AND NOT {_OPERATOR}
+  AND EXISTS (SELECT FROM unnest(%(members)s::text[]) t WHERE pg_has_role(m.oid, t, 'MEMBER'))
+ORDER BY 1
+"""  # noqa: S608
 
 
 def hand_over(connection: psycopg.Connection, names: RoleNames) -> int:
@@ -124,41 +146,50 @@ def closed_tables(connection: psycopg.Connection, application: str) -> tuple[str
     )
 
 
-def revoke_writing(connection: psycopg.Connection, names: RoleNames) -> None:
-    """Take the switch away, in the caller's transaction, and prove that nothing lets the application write any more.
+def switch_members(connection: psycopg.Connection, names: RoleNames) -> tuple[str, ...]:
+    """The roles that write by a membership in owner or writer; operators, who may give it to themselves, left out."""
+    return tuple(dict.fromkeys(member for _, member, _ in _grants(connection, names)))
 
-    Both memberships are taken, whoever granted them: from PostgreSQL 16 on, a REVOKE takes only what the same role
-    granted and says no more than a warning about the rest. What the application made itself becomes the owner's.
-    See the head of this module for what open sessions can still do.
+
+def revoke_writing(connection: psycopg.Connection, names: RoleNames) -> tuple[str, ...]:
+    """Take the switch away, in the caller's transaction, and prove that nobody who had it can write any more.
+
+    Every membership is taken but those of operators, whoever has it: the settings may name another role than the one
+    it was opened for, and a service may have a role of its own. And whoever granted it: from PostgreSQL 16 on, a REVOKE
+    takes only what the same role granted and says no more than a warning about the rest. What the application made
+    itself becomes the owner's. See the head of this module for what open sessions can still do.
+
+    Returns:
+        The roles that could log in and write: the application's, then the others, sorted. Their sessions are to be
+        ended.
 
     Raises:
-        TargetError: Postgres refused, or the application would still be able to write; roll back.
+        TargetError: Postgres refused, one of them would still be able to write, or there is no such application's role;
+            roll back.
         OperatorNotAllowed: the operator may not take over what the application made; roll back.
     """
     hand_over(connection, names)
-    grants = connection.execute(
-        "SELECT r.rolname, g.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid"
-        " JOIN pg_roles a ON a.oid = m.member LEFT JOIN pg_roles g ON g.oid = m.grantor"
-        " WHERE a.rolname = %s AND r.rolname = ANY(%s) ORDER BY 1, 2",
-        (names.application, [names.owner, names.writer]),
-    ).fetchall()
-    for role, grantor in grants:
-        statement = sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(role), sql.Identifier(names.application))
+    grants = _grants(connection, names)
+    for role, member, grantor in grants:
+        statement = sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(role), sql.Identifier(member))
         if grantor is not None and connection.info.server_version >= 160000:
             statement = sql.SQL("{} GRANTED BY {}").format(statement, sql.Identifier(grantor))
-        _execute(connection, statement, f"revoking {role} from {names.application}")
-    left = writing_rights(connection, names.application, owner=names.owner, writer=names.writer)
-    if left:
-        raise TargetError(
-            f"role {names.application!r} can still write after the revoke: {left[0]}",
-            hint="take these rights away by hand; nothing was changed",
-            details={"checks": list(left)},
-            code="NM0812",
-        )
+        _execute(connection, statement, f"revoking {role} from {member}")
+    logins = (names.application, *_logins(connection, names, [member for _, member, _ in grants]))
+    for login in logins:
+        left = writing_rights(connection, login, owner=names.owner, writer=names.writer)
+        if left:
+            raise TargetError(
+                f"role {login!r} can still write after the revoke: {left[0]}",
+                hint="take these rights away by hand; nothing was changed",
+                details={"checks": list(left)},
+                code="NM0812",
+            )
+    return logins
 
 
-def end_sessions(connection: psycopg.Connection, application: str) -> int:
-    """Terminate the application role's sessions in this database; how many there were.
+def end_sessions(connection: psycopg.Connection, roles: Sequence[str]) -> int:
+    """Terminate the sessions of these roles in this database; how many there were.
 
     Raises:
         TargetError: the operator may not (it takes membership of the role, or pg_signal_backend).
@@ -166,12 +197,27 @@ def end_sessions(connection: psycopg.Connection, application: str) -> int:
     try:
         row = connection.execute(
             "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE usename = %s AND datname = current_database() AND pid <> pg_backend_pid()",
-            (application,),
+            " WHERE usename = ANY(%s) AND datname = current_database() AND pid <> pg_backend_pid()",
+            (list(roles),),
         ).fetchone()
     except psycopg.Error as error:
-        raise TargetError(f"cannot end the sessions of {application!r}: {redact(str(error)).strip()}") from error
+        raise TargetError(f"cannot end the sessions of {', '.join(roles)}: {redact(str(error)).strip()}") from error
     return int(row[0]) if row else 0
+
+
+def _grants(connection: psycopg.Connection, names: RoleNames) -> list[tuple[str, str, str | None]]:
+    """(role, member, grantor) of each membership in owner or writer that lets somebody write who is no operator."""
+    return connection.execute(_GRANTS.encode(), _words(names)).fetchall()
+
+
+def _logins(connection: psycopg.Connection, names: RoleNames, members: Sequence[str]) -> tuple[str, ...]:
+    """The other roles that can log in and act as one of `members`, or are one; sorted."""
+    found = connection.execute(_LOGINS.encode(), {**_words(names), "members": list(members)})
+    return tuple(str(name) for (name,) in found)
+
+
+def _words(names: RoleNames) -> dict[str, object]:
+    return {"switch": [names.owner, names.writer], "application": names.application}
 
 
 def _execute(connection: psycopg.Connection, statement: sql.Composed, doing: str) -> None:

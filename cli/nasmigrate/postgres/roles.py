@@ -123,7 +123,7 @@ def _missing(connection: psycopg.Connection, names: RoleNames, *, by_operator: b
     """The statements still to be run, by the operator or by somebody else on the operator's behalf."""
     owner, writer, application = map(sql.Identifier, (names.owner, names.writer, names.application))
     for name, login in ((names.owner, "NOLOGIN"), (names.writer, "NOLOGIN"), (names.application, "LOGIN")):
-        if not _exists(connection, name):
+        if not role_exists(connection, name):
             yield sql.SQL("CREATE ROLE {} {} {}").format(sql.Identifier(name), sql.SQL(login), _PLAIN)
     for name in (names.owner, names.writer):
         yield from _operator_membership(connection, name, by_operator=by_operator)
@@ -153,7 +153,7 @@ def _operator_membership(connection: psycopg.Connection, name: str, *, by_operat
     operator, superuser, creates_roles = row
     if superuser:
         return
-    there = _exists(connection, name)
+    there = role_exists(connection, name)
     modern = connection.info.server_version >= 160000
     # Who may create roles may grant them before 16, and has ADMIN on those it made since.
     admin = (
@@ -199,7 +199,8 @@ def _has_role(connection: psycopg.Connection, member: str, role: str, right: str
     return _truth(connection, "SELECT pg_has_role(%s, %s, %s)", (member, role, right))
 
 
-def _exists(connection: psycopg.Connection, role: str) -> bool:
+def role_exists(connection: psycopg.Connection, role: str) -> bool:
+    """Whether the server has that role."""
     return _truth(connection, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", (role,))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import psycopg
 
+from nasmigrate.core.errors import TargetError
+
 _PREDEFINED = ("pg_write_all_data", "pg_write_server_files", "pg_execute_server_program")
 """Predefined roles that write to tables or past them: https://www.postgresql.org/docs/current/predefined-roles.html."""
 
@@ -77,10 +79,13 @@ def writing_rights(connection: psycopg.Connection, role: str, *, owner: str, wri
         role: the application's role.
         owner: the role that owns the tables.
         writer: the role whose membership is the switch.
+
+    Raises:
+        TargetError: there is no such role, which is no answer: the one that writes has another name.
     """
     known = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
     if known is None:
-        return ()
+        raise TargetError(f"role {role!r} does not exist", hint="set [app] role to the application's role")
     if known[0]:
         return ("it is a superuser",)  # who has every right of every other line, too
     values = {"role": role, "switch": [owner, writer], "predefined": list(_PREDEFINED)}

@@ -49,9 +49,9 @@ class Ends:
         """Let the application write to Postgres, in the caller's transaction."""
         grant_writing(connection, self.roles, needs_ddl=self.needs_ddl)
 
-    def revoke(self, connection: psycopg.Connection) -> None:
-        """Take that away, in the caller's transaction."""
-        revoke_writing(connection, self.roles)
+    def revoke(self, connection: psycopg.Connection) -> tuple[str, ...]:
+        """Take that away, in the caller's transaction; the roles whose sessions are to be ended then."""
+        return revoke_writing(connection, self.roles)
 
     def new_fence(self, run_id: str, identity: TargetIdentity, epoch: int) -> Fence:
         """A fence for this target; the file's permissions are those it has now."""

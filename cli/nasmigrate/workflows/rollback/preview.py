@@ -10,12 +10,14 @@ from pathlib import Path
 import psycopg
 
 from nasmigrate.core.context import Context
-from nasmigrate.core.errors import CannotConnect, ExitCode, StateError, WrongPhase
+from nasmigrate.core.errors import CannotConnect, ConfigError, ExitCode, StateError, WrongPhase
 from nasmigrate.core.result import Gate
 from nasmigrate.core.status import Status
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.control import RunRow, latest_run
 from nasmigrate.postgres.ledger import read_chunks
+from nasmigrate.postgres.role_switch import switch_members
+from nasmigrate.postgres.roles import role_exists
 from nasmigrate.schema.chunks import Limits
 from nasmigrate.schema.model import SourceSchema
 from nasmigrate.schema.plan import Plan
@@ -71,6 +73,25 @@ def refuse_unless_postgres_serves(standing: Standing) -> None:
     )
 
 
+def require_application(connection: psycopg.Connection, ends: Ends) -> None:
+    """The role of the settings is the one that Postgres was opened for, or nobody writes any more.
+
+    A rollback closes Postgres for every other one too; but an abort of it opens it for this one.
+
+    Raises:
+        ConfigError: it is another role, or there is none of that name.
+    """
+    role, members = ends.roles.application, switch_members(connection, ends.roles)
+    if role in members or (not members and role_exists(connection, role)):
+        return
+    raise ConfigError(
+        f"app.role: Postgres was not opened for role {role!r}; it serves as before"
+        + (f", and these write: {', '.join(members)}" if members else ""),
+        hint="set [app] role to the role that the application connects with, then nasmigrate rollback",
+        code="NM0521",
+    )
+
+
 def recorded_run(connection: psycopg.Connection, ends: Ends) -> tuple[RunRow, Plan, Ledger]:
     """The run that was opened, its plan, and what Postgres held then; the transaction is left open.
 
@@ -98,6 +119,7 @@ def preview_rollback(context: Context, source: Path, target: Target) -> Status:
 
     Raises:
         WrongPhase: Postgres does not serve.
+        ConfigError: Postgres was opened for another role.
     """
     ends = make_ends(context.config, check_file(source), target)
     standing = ends.standing()
@@ -105,6 +127,7 @@ def preview_rollback(context: Context, source: Path, target: Target) -> Status:
     with running(context, "rollback") as run, ends.connected() as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         recorded, plan, ledger = recorded_run(connection, ends)
+        require_application(connection, ends)
         drift = drift_since(connection, plan, recorded.catalogue or {})
         with closing(open_source(ends.source, busy_timeout=ends.busy, fenced=True)) as reader:
             with mapped_errors(ends.source):

@@ -53,7 +53,12 @@ from nasmigrate.workflows.outcome import finish
 from nasmigrate.workflows.proof import Proof
 from nasmigrate.workflows.rollback.home import HomeTransaction, home_transaction
 from nasmigrate.workflows.rollback.options import RollbackOptions
-from nasmigrate.workflows.rollback.preview import homecoming, recorded_run, refuse_unless_postgres_serves
+from nasmigrate.workflows.rollback.preview import (
+    homecoming,
+    recorded_run,
+    refuse_unless_postgres_serves,
+    require_application,
+)
 from nasmigrate.workflows.rollback.shape import LEFT_BEHIND, Drift, drift_since, leave_behind, require_nothing_newer
 from nasmigrate.workflows.run import Run, running
 
@@ -118,6 +123,8 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             target = stack.enter_context(ends.connected())
             recorded, plan, ledger = recorded_run(target, ends)
             drift = _shape(target, plan, recorded.catalogue or {}, options)
+            if held.state is State.OPEN:
+                require_application(target, ends)
             target.commit()
             witness = stack.enter_context(live_process(ends.source))
             home = stack.enter_context(home_transaction(ends.source, identity, held.epoch, busy=ends.busy))
@@ -145,7 +152,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
         with steps("R3"):
             watchdog.fencing()
             try:
-                _close(ends, target, held, common)
+                services = _close(ends, target, held, common)
             except OpeningInDoubt:
                 raise
             except NasmigrateError:
@@ -190,6 +197,11 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
         context.reporter.note(f"the virtual table {name} was not rebuilt: it holds what it held at the cutover")
     for file in files:
         context.reporter.note(f"left behind: {file}")
+    if services:
+        context.reporter.note(
+            f"may write to Postgres no more, like {ends.roles.application}: {', '.join(services)}; a next cutover lets"
+            f" {ends.roles.application} write, the others are yours to grant"
+        )
     return finish(
         run,
         source=str(ends.source),
@@ -346,16 +358,21 @@ def _lock(target: psycopg.Connection, plan: Plan, drift: Drift, held: Held, wait
     require_nothing_newer(target, plan, drift)
 
 
-def _close(ends: Ends, target: psycopg.Connection, held: Held, options: Options) -> None:
-    """Revoke, DRAINING, commit; a lost answer is looked up.
+def _close(ends: Ends, target: psycopg.Connection, held: Held, options: Options) -> list[str]:
+    """Revoke, DRAINING, commit; a lost answer is looked up. The roles that lost it beside the application's.
 
     Raises:
         TargetError: Postgres refused; it was not closed.
         OpeningInDoubt: it does not answer, so it may be closed or not; no row is lost either way.
     """
+    roles = [ends.roles.application]
+
+    def revoke(connection: psycopg.Connection) -> None:
+        roles[:] = ends.revoke(connection)
+
     try:
         with mapped_errors_of_postgres("closing Postgres"):
-            drain(target, held, ends.revoke)
+            drain(target, held, revoke)
     except TargetError as error:
         if not lost(error):
             raise
@@ -363,8 +380,9 @@ def _close(ends: Ends, target: psycopg.Connection, held: Held, options: Options)
             raise
     # A session may have a role of its own by SET ROLE; the application is to be restarted anyway.
     with suppress(TargetError), ends.connected() as connection:
-        end_sessions(connection, ends.roles.application)
+        end_sessions(connection, roles)
         connection.commit()
+    return roles[1:]
 
 
 def _was_closed(ends: Ends, held: Held, options: Options, first: TargetError) -> bool:
