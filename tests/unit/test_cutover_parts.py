@@ -15,18 +15,23 @@ from support.turns import turns
 
 from nasmigrate.core.config import Config
 from nasmigrate.core.config_cutover import AppSection, CutoverSection
+from nasmigrate.core.context import Context
 from nasmigrate.core.envfile import read_env_file
 from nasmigrate.core.envfile_edit import backup_path, holds_lines, keep_backup, put_back, set_lines
 from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing, WrongPhase
 from nasmigrate.core.phases import CUTOVER, ROLLBACK, phase
+from nasmigrate.core.progress import Silent
+from nasmigrate.core.target import Target
 from nasmigrate.postgres.control_row import TargetIdentity
 from nasmigrate.sqlite.fence import Fence
 from nasmigrate.sqlite.source_lock import lock_path, source_lock
 from nasmigrate.workflows.authorities import Standing
+from nasmigrate.workflows.cutover.ends import make_ends
 from nasmigrate.workflows.cutover.hooks import run_hook, run_program
 from nasmigrate.workflows.cutover.interrupts import hold_interrupts
 from nasmigrate.workflows.cutover.journal import FILE, Journal, read_journal
 from nasmigrate.workflows.cutover.options import Options, freeze_limit, night_plan
+from nasmigrate.workflows.cutover.routing import Routing, route, route_back
 from nasmigrate.workflows.cutover.watchdog import settle, watch
 from nasmigrate.workflows.demo.oracle import Told, judge, read_log
 from nasmigrate.workflows.rollback.preview import refuse_unless_postgres_serves
@@ -94,6 +99,47 @@ def test_going_back_restores_lines_and_files_that_are_gone(tmp_path: Path) -> No
     set_lines(empty, {"DATABASE_URL": "postgresql:///shop"})
     assert put_back(empty, ["DATABASE_URL"])
     assert empty.read_bytes() == b""
+
+
+def routing(base: Path, **app: object) -> Routing:
+    """What leads an application whose settings are these; the target is never asked."""
+    config = Config(app=AppSection.model_validate(app))
+    target = Target(conninfo="dbname=shop", display="shop")
+    return Routing(
+        context=Context(config=config, base=base, reporter=Silent()),
+        ends=make_ends(config, base / "app.db", target),
+        options=Options(),
+        journal=Journal(base, "rollback", "run"),
+    )
+
+
+def test_the_way_back_sets_back_what_was_set_whatever_the_settings_say_by_now(tmp_path: Path) -> None:
+    file, other = tmp_path / "app.env", tmp_path / "other.env"
+    file.write_text(ENV)
+    other.write_text(ENV)
+    arrival = {"arrival_timeout": 0.1}
+    lines = ["DATABASE_URL=postgresql:///shop", "PORT=4000"]
+    (tmp_path / ".nasmigrate").mkdir()
+    route(routing(tmp_path, env_file="app.env", env=lines, **arrival))
+    assert "DATABASE_URL=postgresql:///shop\n" in file.read_text()
+    gate = route_back(routing(tmp_path, env_file="other.env", env=lines[:1], **arrival))
+    assert gate.status == "pass"
+    assert file.read_text() == ENV
+    assert f"{other} was left as it is" in gate.detail
+    # An attempt that died after it put the file back is no reason to doubt the next one.
+    again = route_back(routing(tmp_path, env_file="app.env", env=lines, **arrival))
+    assert (again.status, again.detail) == ("pass", "start the application on SQLite as before")
+    # Without the journal the settings are what is left.
+    (tmp_path / ".nasmigrate" / FILE).unlink()
+    nothing = route_back(routing(tmp_path, env_file="app.env", env=lines, **arrival))
+    assert f"{file} was left as it is" in nothing.detail
+    # What was set and lost its copy is not set back by itself, also when somebody has set other values since.
+    route(routing(tmp_path, env_file="app.env", env=lines, **arrival))
+    backup_path(file).unlink()
+    file.write_text("DATABASE_URL=postgresql:///elsewhere\n")
+    lost = route_back(routing(tmp_path, env_file="app.env", env=lines, **arrival))
+    assert lost.status == "inconclusive"
+    assert "no copy from before the cutover" in lost.detail
 
 
 def test_a_key_that_a_shell_exports_is_exported_still(tmp_path: Path) -> None:

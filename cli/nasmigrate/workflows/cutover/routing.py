@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ from nasmigrate.workflows.cutover.options import Options
 
 _POLL = 0.25
 _HEALTH_LIMIT = 5.0
-_RESTARTED, _TO_POSTGRES, _TO_SQLITE = "restarted", "for Postgres", "for SQLite"
-"""How the journal remembers which engine the application was restarted for."""
+_RESTARTED, _ENV_FILE, _TO_POSTGRES, _TO_SQLITE = "restarted", "env file", "for Postgres", "for SQLite"
+"""How the journal remembers which engine the application was restarted, and its env file set, for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,9 @@ def forget_earlier(these: Routing) -> None:
             f"{file} still leads the application to Postgres, though SQLite serves",
             hint="nasmigrate resume leads it back; then start again",
         )
-    forget_backup(file)
+    if backup_path(file).exists():
+        _remember(these, _TO_SQLITE, file, _keys(these))
+        forget_backup(file)
 
 
 def route(these: Routing, *, again: bool = False) -> Gate:
@@ -90,6 +93,7 @@ def route(these: Routing, *, again: bool = False) -> Gate:
     if file is not None:
 
         def set_up() -> None:
+            _remember(these, _TO_POSTGRES, file, _keys(these))
             keep_backup(file)
             set_lines(file, _values(these))
 
@@ -103,19 +107,10 @@ def route(these: Routing, *, again: bool = False) -> Gate:
 
 def route_back(these: Routing) -> Gate:
     """Lead the application back to SQLite; failures are in the gate, nothing is undone."""
-    app, file = these.config.app, these.env_file
+    app = these.config.app
     troubles: list[str] = []
-    if file is not None:
-
-        def set_back() -> None:
-            # Without a copy and without our lines, an earlier attempt has put it back.
-            if not put_back(file, _keys(these)) and holds_lines(file, _values(these)):
-                keys = ", ".join(_keys(these))
-                raise ConfigError(
-                    f"{file}: no copy from before the cutover is there; set {keys} back by hand", code="NM0523"
-                )
-
-        _try(these, troubles, set_back)
+    left: list[str] = []
+    _try(these, troubles, lambda: left.extend(_set_back(these)))
     _try(these, troubles, lambda: _restart(these, _TO_SQLITE))
     after(these, "maintenance_off", app.maintenance_off, troubles)
     after(these, "after_rollback", these.config.cutover.after_rollback, troubles)
@@ -124,9 +119,60 @@ def route_back(these: Routing) -> Gate:
     after(these, "cron_resume", app.cron_resume, [])  # told, and no reason to doubt the way back
     if troubles:
         return Gate(name="route", status="inconclusive", detail="; ".join(troubles), checked=0)
-    if app.route == "manual":
-        return Gate(name="route", status="pass", detail="start the application on SQLite as before", checked=1)
-    return Gate(name="route", status="pass", detail="the application was led back to SQLite", checked=1)
+    led = "start the application on SQLite as before" if app.route == "manual" else "the application was led back"
+    return Gate(name="route", status="pass", detail="; ".join([led, *left]), checked=1)
+
+
+def _set_back(these: Routing) -> list[str]:
+    """Set back what was set for Postgres, also where the settings name another file or fewer keys by now.
+
+    Returns:
+        Which file was left alone, since nothing says that it was ever set.
+
+    Raises:
+        ConfigError: a file leads to Postgres, and its copy from before is gone.
+    """
+    file, (set_files, set_back) = these.env_file, _remembered(these)
+    files = {name: keys for name, keys in set_files.items() if backup_path(name).exists()}
+    if file is not None and backup_path(file).exists():
+        files.setdefault(file, _keys(these))
+    for name, keys in files.items():
+        # Told first: without a copy, an attempt that died has put it back.
+        _remember(these, _TO_SQLITE, name, keys)
+        put_back(name, keys)
+    if file is None or file in files or file in set_back:
+        return []
+    if file in set_files or holds_lines(file, _values(these)):
+        raise ConfigError(
+            f"{file}: no copy from before the cutover is there; set {', '.join(_keys(these))} back by hand",
+            code="NM0523",
+        )
+    return [f"{file} was left as it is, as nothing was set there for Postgres: see that it leads to SQLite"]
+
+
+def _remember(these: Routing, engine: str, file: Path, keys: Collection[str]) -> None:
+    these.journal.add(_ENV_FILE, "", json.dumps({"engine": engine, "file": str(file), "keys": list(keys)}))
+
+
+def _remembered(these: Routing) -> tuple[dict[Path, list[str]], set[Path]]:
+    """The keys set in each file for Postgres, and the files that were set back since; none if the journal is lost."""
+    set_files: dict[Path, list[str]] = {}
+    set_back: set[Path] = set()
+    for entry in read_journal(these.context.base)[0]:
+        if entry.kind != _ENV_FILE:
+            continue
+        try:
+            found = json.loads(entry.detail)
+            engine, file, keys = str(found["engine"]), Path(found["file"]), [str(key) for key in found["keys"]]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if engine == _TO_POSTGRES:
+            set_files[file] = list(dict.fromkeys([*set_files.get(file, []), *keys]))
+            set_back.discard(file)
+        else:
+            set_files.pop(file, None)
+            set_back.add(file)
+    return set_files, set_back
 
 
 def after(these: Routing, point: str, command: str | None, troubles: list[str]) -> None:
