@@ -21,6 +21,7 @@ from nasmigrate.core.envfile_edit import backup_path, holds_lines, keep_backup, 
 from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing, WrongPhase
 from nasmigrate.core.phases import CUTOVER, ROLLBACK, phase
 from nasmigrate.core.progress import Silent
+from nasmigrate.core.rundir import write_atomic
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.control_row import TargetIdentity
 from nasmigrate.sqlite.fence import Fence
@@ -47,6 +48,7 @@ DATABASE_URL=file:again.db
 def test_an_env_file_keeps_everything_but_what_is_set(tmp_path: Path) -> None:
     file = tmp_path / "app.env"
     file.write_text(ENV)
+    file.chmod(0o600)
     keep_backup(file)
     values = {"DATABASE_URL": 'postgresql://app:p$w"d@h/db', "DB_CLIENT": "pg"}
     assert not holds_lines(file, values)
@@ -140,6 +142,62 @@ def test_the_way_back_sets_back_what_was_set_whatever_the_settings_say_by_now(tm
     lost = route_back(routing(tmp_path, env_file="app.env", env=lines, **arrival))
     assert lost.status == "inconclusive"
     assert "no copy from before the cutover" in lost.detail
+
+
+def test_of_an_env_file_that_is_a_link_the_file_behind_it_is_set_and_set_back(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    file, link = shared / "app.env", tmp_path / ".env"
+    file.write_text(ENV)
+    link.symlink_to("shared/app.env")
+    keep_backup(link)
+    values = {"DATABASE_URL": "postgresql:///shop"}
+    set_lines(link, values)
+    assert link.is_symlink()
+    assert holds_lines(file, values)
+    assert backup_path(link) == backup_path(file)
+    assert put_back(link, values)
+    assert link.is_symlink()
+    assert file.read_text() == ENV
+    assert sorted(path.name for path in shared.iterdir()) == ["app.env"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
+def test_the_application_can_read_its_env_file_on_both_engines_and_nobody_else_the_copy(tmp_path: Path) -> None:
+    file = tmp_path / "app.env"
+    file.write_text(ENV)
+    os.chown(file, 65534, 12345)
+    file.chmod(0o640)
+    keep_backup(file)
+    values = {"DATABASE_URL": "postgresql:///shop"}
+
+    def facts() -> tuple[int, int, int]:
+        found = file.stat()
+        return found.st_mode & 0o777, found.st_uid, found.st_gid
+
+    set_lines(file, values)
+    assert facts() == (0o640, 65534, 12345)
+    assert backup_path(file).stat().st_mode & 0o777 == 0o600
+    assert put_back(file, values)
+    assert facts() == (0o640, 65534, 12345)
+
+
+def test_an_env_file_whose_group_may_not_be_given_stays_closed_to_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "app.env"
+    file.write_text(ENV)
+    file.chmod(0o640)
+    facts = file.stat()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchown", refuse)
+    write_atomic(file, b"A=1\n", 0o640, owner=(facts.st_uid, facts.st_gid + 1))
+    assert file.stat().st_mode & 0o777 == 0o600
+    write_atomic(file, b"A=1\n", 0o640, owner=(facts.st_uid, facts.st_gid))
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_key_that_a_shell_exports_is_exported_still(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from nasmigrate.core.errors import ConfigError
@@ -17,7 +17,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=?&~-]*")
 
 
 def set_lines(path: Path, values: Mapping[str, str]) -> None:
-    """Set KEY=VALUE lines, in place where a key is there, else at the end; the file is replaced whole, mode 0600.
+    """Set KEY=VALUE lines, in place where a key is there, else at the end; the file is replaced whole.
+
+    Owner and permissions stay; of a link, the file that it leads to is changed.
 
     Raises:
         ConfigError: the file cannot be read or written, or a value holds a line end.
@@ -41,12 +43,13 @@ def holds_lines(path: Path, values: Mapping[str, str]) -> bool:
 
 
 def backup_path(path: Path) -> Path:
-    """Where the file as it was before a cutover is kept."""
-    return path.with_name(f"{path.name}.before-cutover")
+    """Where the file as it was before a cutover is kept: beside it, of a link beside the file that it leads to."""
+    file = _file(path)
+    return file.with_name(f"{file.name}.before-cutover")
 
 
 def keep_backup(path: Path) -> None:
-    """Keep the file as it is now, once: a later call does not overwrite what the first one kept.
+    """Keep the file as it is now, once, mode 0600: a later call does not overwrite what the first one kept.
 
     Raises:
         ConfigError: it cannot be read or written.
@@ -129,12 +132,18 @@ def _text(lines: Sequence[str]) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Replace the file, which stays with its owner."""
-    facts = path.stat() if path.exists() else None
-    write_atomic(path, data)
-    if facts is not None and (facts.st_uid, facts.st_gid) != (os.geteuid(), os.getegid()):
-        with suppress(OSError):
-            shutil.chown(path, facts.st_uid, facts.st_gid)
+    """Replace the file, which stays with its owner and its permissions: the application must go on reading it."""
+    file = _file(path)
+    if file.exists():
+        facts = file.stat()
+        write_atomic(file, data, stat.S_IMODE(facts.st_mode), owner=(facts.st_uid, facts.st_gid))
+    else:
+        write_atomic(file, data)
+
+
+def _file(path: Path) -> Path:
+    """The file that a link leads to: other programs know it by its own name, so it is the one to change."""
+    return Path(os.path.realpath(path))
 
 
 def _quoted(value: str) -> str:

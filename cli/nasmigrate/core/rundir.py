@@ -163,12 +163,21 @@ def list_runs(base: Path) -> tuple[RunDirectory, ...]:
     return tuple(RunDirectory(entry) for entry in sorted(found) if entry.is_dir())
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> Path:
-    """Replace `path` by `data` so that a reader or a crash sees the old file or the new one, never a part."""
+def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, owner: tuple[int, int] | None = None) -> Path:
+    """Replace `path` by `data` so that a reader or a crash sees the old file or the new one, never a part.
+
+    Args:
+        path: the file; a link is replaced itself.
+        data: what it holds then.
+        mode: its permissions.
+        owner: user and group to give it to; as far as we may, and the group has no rights where it is another one.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            if owner is not None and not _given(stream.fileno(), *owner):
+                mode &= ~0o070
             os.fchmod(stream.fileno(), mode)  # the umask must not change what was asked for
             stream.write(data)
             stream.flush()
@@ -179,6 +188,15 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> Path:
         raise
     _sync_folder(path.parent)
     return path
+
+
+def _given(descriptor: int, user: int, group: int) -> bool:
+    """Give a file away, or at least to the group; whether its group is that one."""
+    for wanted in (user, -1):
+        with suppress(OSError):
+            os.fchown(descriptor, wanted, group)
+            break
+    return os.fstat(descriptor).st_gid == group
 
 
 class _RedactingFormatter(logging.Formatter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import stat
 import time
 from collections.abc import Callable, Collection
 from contextlib import closing
@@ -96,6 +97,8 @@ def route(these: Routing, *, again: bool = False) -> Gate:
             _remember(these, _TO_POSTGRES, file, _keys(these))
             keep_backup(file)
             set_lines(file, _values(these))
+            if file.stat().st_mode & stat.S_IROTH:
+                these.context.reporter.note(f"{file} can be read by every user of this machine: chmod o-r")
 
         _try(these, troubles, set_up)
     if not there:
