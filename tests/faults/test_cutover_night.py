@@ -118,6 +118,34 @@ def test_all_failed_checks_are_named_at_once(night: Night) -> None:
     assert night.takers() == {"SQLite"}
 
 
+def test_what_leads_the_application_to_postgres_is_tried_before_anything_is_written(night: Night) -> None:
+    night.write_settings(
+        app='route = "command"\nstart = "./restart"\nmaintenance_off = "/nowhere/page off"\ncron_resume = "jobs \'on"',
+        cutover='after_rollback = "no-such-program-of-the-shop"',
+    )
+    settings = night.folder / "nasmigrate.toml"
+    settings.write_text(re.sub(r"(?m)^env = .*$", 'env = ["DATABASE=env:SHOP_URL_NOT_SET"]', settings.read_text()))
+    done = night.run("cutover")
+    assert done.returncode == 6, done.stdout + done.stderr
+    for said in (
+        "SHOP_URL_NOT_SET is not set",
+        "start: there is no program ./restart",
+        "maintenance_off: there is no program /nowhere/page",
+        "the command of cron_resume cannot be read",
+        "after_rollback: there is no program no-such-program-of-the-shop",
+    ):
+        assert said in done.stderr, done.stderr
+    night.write_settings(app='route = "command"\nstart = "./restart"')
+    (night.folder / "restart").write_text("#!/bin/sh\n")
+    (night.folder / "restart").chmod(0o755)
+    night.env_file.write_bytes(b"# Schl\xfcssel\n" + night.env_file.read_bytes())
+    done = night.run("cutover")
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert "not UTF-8 text" in done.stderr
+    assert "no program" not in done.stderr
+    assert night.meaning() == "no cutover was begun"
+
+
 def test_what_the_operator_may_not_do_is_found_before_anything_is_written(night: Night) -> None:
     name = f"{night.database}_operator"
     with psycopg.connect(night.dsn, autocommit=True) as connection:

@@ -17,7 +17,7 @@ from nasmigrate.core.config import Config
 from nasmigrate.core.config_cutover import AppSection, CutoverSection
 from nasmigrate.core.context import Context
 from nasmigrate.core.envfile import read_env_file
-from nasmigrate.core.envfile_edit import backup_path, holds_lines, keep_backup, put_back, set_lines
+from nasmigrate.core.envfile_edit import backup_path, holds_lines, keep_backup, put_back, require_settable, set_lines
 from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing, WrongPhase
 from nasmigrate.core.phases import CUTOVER, ROLLBACK, phase
 from nasmigrate.core.progress import Silent
@@ -230,6 +230,18 @@ def test_a_value_with_a_line_end_is_refused(tmp_path: Path) -> None:
     file.write_text(ENV)
     with pytest.raises(ConfigError):
         set_lines(file, {"DATABASE_URL": "a\nEVIL=1"})
+    assert file.read_text() == ENV
+
+
+def test_an_env_file_in_a_folder_that_is_not_writable_is_told_before_it_has_to_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "app.env"
+    file.write_text(ENV)
+    require_settable(file, {"DATABASE_URL": "postgresql:///shop"})
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(ConfigError, match="is not writable"):
+        require_settable(file, {"DATABASE_URL": "postgresql:///shop"})
     assert file.read_text() == ENV
 
 

@@ -24,11 +24,25 @@ def set_lines(path: Path, values: Mapping[str, str]) -> None:
     Raises:
         ConfigError: the file cannot be read or written, or a value holds a line end.
     """
-    for key, value in values.items():
-        if "\n" in value or "\r" in value or "\0" in value:
-            raise ConfigError(f"{path}: the value for {key} holds a line end", code="NM0523")
     with _mapped(path):
-        _replace(path, _text(_with_values(_lines(path.read_bytes()), values)))
+        _replace(path, _changed(path, values))
+
+
+def require_settable(path: Path, values: Mapping[str, str]) -> None:
+    """Find out whether `keep_backup` and `set_lines` will do it; nothing is written.
+
+    Raises:
+        ConfigError: the file cannot be read, its folder is not writable, or a value holds a line end.
+    """
+    with _mapped(path):
+        _changed(path, values)
+    folder = _file(path).parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{path}: cannot be set, since {folder} is not writable: a new file takes its place",
+            hint="run as a user who may write there",
+            code="NM0523",
+        )
 
 
 def holds_lines(path: Path, values: Mapping[str, str]) -> bool:
@@ -88,6 +102,13 @@ def forget_backup(path: Path) -> None:
     """
     with _mapped(path):
         backup_path(path).unlink(missing_ok=True)
+
+
+def _changed(path: Path, values: Mapping[str, str]) -> bytes:
+    for key, value in values.items():
+        if "\n" in value or "\r" in value or "\0" in value:
+            raise ConfigError(f"{path}: the value for {key} holds a line end", code="NM0523")
+    return _text(_with_values(_lines(path.read_bytes()), values))
 
 
 def _with_values(lines: Sequence[str], values: Mapping[str, str]) -> list[str]:

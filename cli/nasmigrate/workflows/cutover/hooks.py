@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -85,10 +86,7 @@ def run_hook(point: str, command: str | None, folder: Path, limit: float, runner
     """
     if command is None:
         return
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ConfigError(f"the command of {point} cannot be read: {error}", code="NM0522") from error
+    words = _words(point, command)
     done = runner(words, folder, limit, None)
     if done.code:
         raise ToolFailed(
@@ -96,3 +94,28 @@ def run_hook(point: str, command: str | None, folder: Path, limit: float, runner
             hint=f"run it by hand: {redact(command)}",
             details={"point": point, "code": done.code, "output": done.output},
         )
+
+
+def require_program(point: str, command: str | None, folder: Path) -> None:
+    """Find out whether the command of a point can be started, if it has one; nothing is run.
+
+    Raises:
+        ToolMissing: its program is not there, or cannot be executed.
+        ConfigError: its words cannot be read.
+    """
+    if command is None:
+        return
+    program = _words(point, command)[0]
+    # A name with a slash is looked for where the command is run, another one in PATH: execvp(3).
+    if shutil.which(folder / program if "/" in program else program) is None:
+        raise ToolMissing(f"the command of {point}: there is no program {program}")
+
+
+def _words(point: str, command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"the command of {point} cannot be read: {error}", code="NM0522") from error
+    if not words:
+        raise ConfigError(f"the command of {point} is empty", code="NM0522")
+    return words

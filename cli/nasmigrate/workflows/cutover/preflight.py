@@ -13,8 +13,10 @@ import psycopg
 
 from nasmigrate.core.config import Config
 from nasmigrate.core.context import Context
+from nasmigrate.core.envfile_edit import require_settable
 from nasmigrate.core.errors import (
     CannotConnect,
+    ConfigError,
     NasmigrateError,
     OperatorNotAllowed,
     PreflightError,
@@ -35,7 +37,9 @@ from nasmigrate.sqlite.live import live_process
 from nasmigrate.workflows.authorities import Meaning, Standing
 from nasmigrate.workflows.cutover.compose import recreate_words
 from nasmigrate.workflows.cutover.ends import Ends
+from nasmigrate.workflows.cutover.hooks import require_program
 from nasmigrate.workflows.cutover.options import Options
+from nasmigrate.workflows.cutover.routing import env_values
 from nasmigrate.workflows.filesystems import file_system_of, is_remote
 from nasmigrate.workflows.rehearsed import Rehearsal, passed_rehearsals
 
@@ -43,6 +47,8 @@ DISK_FACTOR = 3
 """Free bytes wanted per byte of the source: the snapshot, one more for a catch-up pass, and the round trip's file."""
 
 _SHOWN = 5
+_APP_COMMANDS = ("cron_pause", "maintenance_on", "maintenance_off", "cron_resume")
+_CUTOVER_COMMANDS = ("before_freeze", "after_open", "after_route", "after_rollback")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,9 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
                 lambda: _disk(context.base, ends.source),
                 lambda: _durable(connection),
                 lambda: _application(context.config, context.base),
+                lambda: _env_file(context.config, context.base, options),
                 lambda: _compose(context.config, options),
+                lambda: _commands(context.config, context.base),
             ]
         checks.append(lambda: _roles(connection, ends))
         for check in checks:
@@ -234,6 +242,33 @@ def _application(config: Config, base: Path) -> Iterator[str]:
             yield "ENV_FILE: app.env_file is set, but app.env names no line to set for Postgres"
     if app.route != "manual" and not app.env:
         yield f"ROUTE: route {app.route!r} restarts the application, but app.env_file and app.env say nothing to change"
+
+
+def _env_file(config: Config, base: Path, options: Options) -> Iterator[str]:
+    """Whether the application can be led to Postgres, which is known better before it has to be.
+
+    Raises:
+        ConfigError: a value of app.env is not there, or the file cannot be set.
+    """
+    app = config.app
+    if app.env and app.env_file is not None and (base / app.env_file).is_file():
+        require_settable(base / app.env_file, env_values(app, options.environ))
+    return iter(())
+
+
+def _commands(config: Config, base: Path) -> Iterator[str]:
+    """The programs that will be run, and those of the way back."""
+    app, cutover = config.app, config.cutover
+    routing = ("stop", "start") if app.route == "command" else ()
+    named = [
+        *((point, getattr(app, point)) for point in (*routing, *_APP_COMMANDS)),
+        *((point, getattr(cutover, point)) for point in _CUTOVER_COMMANDS),
+    ]
+    for point, command in named:
+        try:
+            require_program(point, command, base)
+        except (ToolMissing, ConfigError) as error:
+            yield f"COMMAND: {error.message}"
 
 
 def _compose(config: Config, options: Options) -> Iterator[str]:

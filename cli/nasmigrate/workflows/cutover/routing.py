@@ -6,7 +6,7 @@ import json
 import shlex
 import stat
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from nasmigrate.core.config import Config
+from nasmigrate.core.config_cutover import AppSection
 from nasmigrate.core.context import Context
 from nasmigrate.core.envfile_edit import backup_path, forget_backup, holds_lines, keep_backup, put_back, set_lines
 from nasmigrate.core.errors import ConfigError, NasmigrateError, ToolFailed, WrongPhase
@@ -195,15 +196,27 @@ def _try(these: Routing, troubles: list[str], action: Callable[[], None]) -> Non
 
 
 def _values(these: Routing) -> dict[str, str]:
-    """The lines to set, with env:NAME replaced by the variable's value."""
+    return env_values(these.config.app, these.options.environ)
+
+
+def env_values(app: AppSection, environ: Mapping[str, str]) -> dict[str, str]:
+    """The lines to set, with env:NAME replaced by the variable's value.
+
+    Raises:
+        ConfigError: there is no such variable.
+    """
     found = {}
-    for line in these.config.app.env:
+    for line in app.env:
         key, _, value = line.partition("=")
         if value.startswith("env:"):
             name = value.removeprefix("env:")
-            if name not in these.options.environ:
-                raise ConfigError(f"app.env: {key}: the environment variable {name} is not set", code="NM0511")
-            value = these.options.environ[name]
+            if name not in environ:
+                raise ConfigError(
+                    f"app.env: {key}: the environment variable {name} is not set",
+                    hint=f"export {name} where nasmigrate runs; sudo does not keep it",
+                    code="NM0511",
+                )
+            value = environ[name]
         found[key.strip()] = value
     return found
 
