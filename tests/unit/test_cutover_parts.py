@@ -18,7 +18,7 @@ from nasmigrate.core.config_cutover import AppSection, CutoverSection
 from nasmigrate.core.context import Context
 from nasmigrate.core.envfile import read_env_file
 from nasmigrate.core.envfile_edit import backup_path, holds_lines, keep_backup, put_back, require_settable, set_lines
-from nasmigrate.core.errors import ConfigError, RunLocked, ToolFailed, ToolMissing, WrongPhase
+from nasmigrate.core.errors import ConfigError, RunLocked, SourceError, ToolFailed, ToolMissing, WrongPhase
 from nasmigrate.core.phases import CUTOVER, ROLLBACK, phase
 from nasmigrate.core.progress import Silent
 from nasmigrate.core.rundir import write_atomic
@@ -437,6 +437,25 @@ def test_one_run_at_a_time_by_whatever_path(tmp_path: Path) -> None:
         pass
     with source_lock(link, "resume"):
         pass
+
+
+def test_a_lock_file_of_another_user_is_said_to_be_his(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "app.db"
+    source.touch()
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(SourceError) as raised, source_lock(source, "resume"):
+        pass
+    assert "folder of the source must be writable" in str(raised.value.hint)
+    lock_path(source).write_text("")
+    owner = lock_path(source).stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    with pytest.raises(SourceError) as raised, source_lock(source, "resume"):
+        pass
+    assert "run this command as that user" in str(raised.value.hint)
 
 
 def test_the_tables_of_phases_are_whole() -> None:

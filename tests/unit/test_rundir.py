@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import pwd
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +90,25 @@ def test_a_base_that_cannot_hold_it_is_an_error_of_state(tmp_path: Path) -> None
     (tmp_path / ".nasmigrate").write_text("a file")
     with pytest.raises(StateError, match="cannot make a run directory"):
         RunDirectory.create(tmp_path, "plan", NOON)
+
+
+def test_another_users_folder_is_no_reason_to_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cutover by sudo, and a resume without: another folder would know nothing of that night."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("nasmigrate.core.rundir._prepare", refuse)
+    with pytest.raises(StateError) as raised:  # nothing is there yet
+        RunDirectory.create(tmp_path, "resume", NOON)
+    assert "run in a folder you may write to" in str(raised.value.hint)
+    (tmp_path / ".nasmigrate").mkdir()
+    owner = (tmp_path / ".nasmigrate").stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    with pytest.raises(StateError) as raised:
+        RunDirectory.create(tmp_path, "resume", NOON)
+    assert f"belongs to {pwd.getpwuid(owner).pw_name}: run this command as that user" in str(raised.value.hint)
+    assert "--config" not in str(raised.value.hint)
 
 
 def test_json_is_written_whole_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

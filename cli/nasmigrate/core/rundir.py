@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasmigrate.core.errors import StateError, UsageProblem
 from nasmigrate.core.events import EventLog, utc_now
+from nasmigrate.core.owners import hint_of_owner
 from nasmigrate.core.redaction import redact
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class RunDirectory:
         except OSError as error:
             raise StateError(
                 f"{base / STATE_FOLDER}: cannot make a run directory: {error.strerror}",
-                hint="run in a folder you may write to, or name one with --config FOLDER/nasmigrate.toml",
+                hint=hint_of_owner(error, base / STATE_FOLDER, base / STATE_FOLDER / "runs")
+                or "run in a folder you may write to, or name one with --config FOLDER/nasmigrate.toml",
                 code="NM1110",
             ) from error
         raise StateError(f"{runs}: no free name for a run directory at {stamp}", code="NM1110")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasmigrate.core.errors import RunLocked, SourceError
+from nasmigrate.core.owners import hint_of_owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +56,8 @@ def source_lock(source: Path, command: str, *, take_over: bool = False) -> Itera
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise SourceError(
-            f"{path}: cannot be made: {error.strerror}",
-            hint="the folder of the source must be writable for the user who runs this",
+            f"{path}: cannot be made or opened: {error.strerror}",
+            hint=hint_of_owner(error, path) or "the folder of the source must be writable for the user who runs this",
         ) from error
     holder: Holder | None = None
     try:
