@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -271,6 +272,22 @@ def test_hooks_fail_before_the_freeze_and_are_told_after_the_opening(night: Nigh
     done = night.run("cutover")
     assert done.returncode == 4, done.stderr
     assert "after_route" in done.stdout
+    assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_an_application_whose_start_does_not_end_is_left_running_when_it_has_arrived(night: Night) -> None:
+    """A start in the foreground, as `npm start` is. The writers are what arrives."""
+    pid = night.folder / "pid"
+    night.write_settings(
+        app=f'route = "command"\nstart = "sh -c \'echo $$ > {pid}; exec sleep 600\'"\ncommand_timeout = 3.0'
+    )
+    done = night.run("cutover")
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "was left running, as the application serves" in done.stderr
+        os.kill(int(pid.read_text()), 0)
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
     assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
 
 

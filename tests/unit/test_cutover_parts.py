@@ -282,6 +282,15 @@ def test_a_server_that_a_hook_leaves_in_the_background_lives_on(tmp_path: Path) 
         os.kill(server, signal.SIGKILL)
 
 
+def test_a_start_in_the_foreground_is_ended_unless_the_application_serves(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"]
+    assert run_program(words, tmp_path, 1.0, None, lambda: False).code == -signal.SIGKILL
+    assert run_program(words, tmp_path, 1.0, None, lambda: True).code == 0
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, signal.SIGKILL)  # it was there
+    os.waitpid(pid, 0)
+
+
 def test_a_failed_hook_tells_what_it_wrote_last(tmp_path: Path) -> None:
     command = "sh -c 'seq 1 40000; echo \"no such service\" >&2; sleep 300 & echo $! >server; exit 7'"
     with pytest.raises(ToolFailed, match="failed with 7: no such service"):

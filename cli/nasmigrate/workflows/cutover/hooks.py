@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,24 @@ class Done:
 class Runner(Protocol):
     """Runs the words of a program in a folder, for at most `limit` seconds."""
 
-    def __call__(self, words: list[str], folder: Path, limit: float, environ: Mapping[str, str] | None) -> Done:
-        """Run it to its end; a program that takes longer is ended, and counts as failed."""
+    def __call__(
+        self,
+        words: list[str],
+        folder: Path,
+        limit: float,
+        environ: Mapping[str, str] | None,
+        serves: Callable[[], bool] | None = None,
+    ) -> Done:
+        """Run it to its end; a program that takes longer is ended, and counts as failed, unless it serves by then."""
 
 
-def run_program(words: list[str], folder: Path, limit: float, environ: Mapping[str, str] | None = None) -> Done:
+def run_program(
+    words: list[str],
+    folder: Path,
+    limit: float,
+    environ: Mapping[str, str] | None = None,
+    serves: Callable[[], bool] | None = None,
+) -> Done:
     """Run a program to its end, without a terminal and apart from our process group.
 
     A program that it leaves running in the background, as a start command may, is neither waited for nor ended when
@@ -62,6 +75,9 @@ def run_program(words: list[str], folder: Path, limit: float, environ: Mapping[s
         try:
             code = process.wait(timeout=limit)
         except subprocess.TimeoutExpired:
+            if serves is not None and serves():
+                process.returncode = 0  # nobody waits for it any more
+                return Done(code=0, output=f"runs on after {limit:g} s")
             # What it started goes with it.
             with suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -77,8 +93,18 @@ def _end_of(output: BinaryIO) -> str:
     return redact(output.read(_READ).decode("utf-8", "replace"))[-_TAIL:].strip()
 
 
-def run_hook(point: str, command: str | None, folder: Path, limit: float, runner: Runner = run_program) -> None:
+def run_hook(
+    point: str,
+    command: str | None,
+    folder: Path,
+    limit: float,
+    runner: Runner = run_program,
+    *,
+    serves: Callable[[], bool] | None = None,
+) -> None:
     """Run the command of a point, if it has one.
+
+    With `serves` a command that has not ended in time goes on running if that says that the application it is serves.
 
     Raises:
         ToolFailed, ToolMissing: it did not end with 0 in time, or is not there.
@@ -87,7 +113,7 @@ def run_hook(point: str, command: str | None, folder: Path, limit: float, runner
     if command is None:
         return
     words = _words(point, command)
-    done = runner(words, folder, limit, None)
+    done = runner(words, folder, limit, None) if serves is None else runner(words, folder, limit, None, serves)
     if done.code:
         raise ToolFailed(
             f"the command of {point} failed with {done.code}: {done.output.splitlines()[-1] if done.output else ''}",

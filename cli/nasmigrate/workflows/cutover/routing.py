@@ -245,13 +245,36 @@ def _restart(these: Routing, engine: str) -> None:
     app, base, runner = these.config.app, these.context.base, these.options.runner
     if app.route == "command":
         run_hook("stop", app.stop, base, app.command_timeout, runner)
-        run_hook("start", app.start, base, app.command_timeout, runner)
+        run_hook(
+            "start", app.start, base, app.command_timeout, runner, serves=lambda: _serves_after_start(these, engine)
+        )
     elif app.route == "compose":
         words = recreate_words(app, these.options.environ)
         run_hook("compose", shlex.join(words), base, app.command_timeout, runner)
     else:
         these.context.reporter.note("start the application on the engine that serves; waiting for it")
     these.journal.add(_RESTARTED, "", engine)
+
+
+def _serves_after_start(these: Routing, engine: str) -> bool:
+    """Whether the application that a start command has become serves: a start in the foreground does not end."""
+    app, options = these.config.app, these.options
+    try:
+        if engine == _TO_POSTGRES:
+            with these.ends.connected() as connection:
+                found = arrivals(connection, these.ends.roles.application).since > 0
+        else:
+            found = app.health_url is not None
+            if app.health_url is not None:
+                ask_health(app.health_url, until=options.clock())
+    except NasmigrateError:
+        return False
+    if found:
+        these.context.reporter.note(
+            f"start has not ended within {app.command_timeout:g} s and was left running, as the application serves;"
+            " a start that leaves it in the background ends at once"
+        )
+    return found
 
 
 def _arrived(these: Routing, troubles: list[str]) -> Gate:
