@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
-from support.night import Night
+from support.night import Night, make_source, night_on
+from support.processes import nasmigrate
 
 from nasmigrate.core.phases import CUTOVER, ROLLBACK
+from nasmigrate.postgres.embedded import EmbeddedServer
 
 # The end of a phase is the beginning of the next one. NASMIGRATE_EVERY_CRASH=1 takes all of
 # them, a plain run those around the commits.
@@ -58,3 +64,48 @@ def test_a_rollback_killed_at(point: str, night: Night) -> None:
         done = night.run("rollback")
         assert done.returncode == 0, done.stdout + done.stderr
     assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"
+
+
+@pytest.fixture(scope="module")
+def rehearsed_without_wal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `rehearsed`, with a rollback journal."""
+    folder = tmp_path_factory.mktemp("rehearsed-without-wal")
+    make_source(folder / "app.db", mode="DELETE", rows=50)
+    Night(folder=folder, dsn="dbname=unused", role="unused").write_settings()
+    done = nasmigrate(folder, "rehearse")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def quiet_night(durable: EmbeddedServer, rehearsed_without_wal: Path, tmp_path: Path) -> Iterator[Night]:
+    """A night with a rollback journal, in which nobody but the tool opens the file."""
+    with night_on(durable.dsn, tmp_path, rehearsed_without_wal, f"n{uuid.uuid4().hex[:10]}") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("point", "command", "says", "serves"),
+    [
+        ("R1:begin", "rollback", "Postgres serves", "SQLite"),
+        ("R3:committed", "resume", "a rollback is under way", "SQLite"),
+        ("R3:committed", "abort", "a rollback is under way", "Postgres"),
+    ],
+)
+def test_a_journal_that_a_killed_rollback_left_hot_holds_nothing_up(
+    point: str, command: str, says: str, serves: str, quiet_night: Night
+) -> None:
+    night = quiet_night
+    done = night.run("cutover")
+    assert done.returncode in (0, 4), done.stdout + done.stderr  # no application, so none arrives
+    with psycopg.connect(night.as_application) as connection:
+        connection.execute("INSERT INTO orders (writer, number) VALUES ('w9', 1)")
+    killed = night.drive("rollback", point)
+    assert killed.returncode == -signal.SIGKILL, (night.folder / "driver.log").read_text()
+    assert night.source.with_name("app.db-journal").stat().st_size, "the transaction had not reached the file"
+    # The application is on Postgres: before the tool nobody opens the file, which would recover it.
+    status = night.document("status")
+    assert status.get("meaning") == says, status
+    done = night.run(command)
+    assert done.returncode in (0, 4), done.stdout + done.stderr
+    assert night.takers() == {serves}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +20,7 @@ from support.plants import CARELESS_CHILD
 from nasmigrate.core.errors import FenceLost, SourceError, SourceLocked, StateError
 from nasmigrate.sqlite.fence import FENCE_TABLE, MESSAGE, Fence, drop_fence, make_fence, read_fence
 from nasmigrate.sqlite.live import FreezeExpired, LiveProcess, LockLost, fence_of, live_process
+from nasmigrate.sqlite.live_child import LiveFile, Refused
 from nasmigrate.sqlite.open import open_source
 
 TARGET = {"system_identifier": "7000", "database_oid": 5}
@@ -242,6 +245,60 @@ def test_a_killed_process_gives_the_lock_back(path: Path, application: sqlite3.C
     application.execute("DELETE FROM child")
     with live_process(path) as reader:
         assert fence_of(reader.read(busy=1.0)) is None
+
+
+CUT_OFF = """
+import os, sys, apsw
+db = apsw.Connection(sys.argv[1])
+db.execute("BEGIN IMMEDIATE; DROP TABLE _nasmigrate_fence").fetchall()
+db.cache_flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o644])
+def test_a_transaction_that_a_crash_cut_off_is_rolled_back_by_whoever_reads(mode: int, tmp_path: Path) -> None:
+    """Nobody else opens a fenced file for writing, so its journal would stay hot, and the fence unread, for ever."""
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (a)")
+    fenced(path)
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    subprocess.run([sys.executable, "-c", CUT_OFF, str(path)], check=True)
+    assert path.read_bytes() != whole, "the transaction had reached the file"
+    path.chmod(mode)
+    with live_process(path) as process:
+        seen = process.read(busy=1.0)
+        assert fence_of(seen) == FENCE
+        assert seen["mode"] == mode
+    assert path.read_bytes() == whole
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_who_may_not_roll_it_back_is_told_who_may() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folder is closed to other users
+        folder = Path(name)
+        path = folder / "app.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE t (a)")
+        fenced(path)
+        path.chmod(0o644)
+        subprocess.run([sys.executable, "-c", CUT_OFF, str(path)], check=True)
+        path.with_name("app.db-journal").chmod(0o644)
+        before = path.read_bytes()
+        folder.chmod(0o555)
+        user = os.geteuid()
+        try:
+            if user == 0:
+                os.seteuid(65534)  # root may write everywhere
+            with pytest.raises(Refused, match=f"cannot be rolled back .* belongs to user {user}"):
+                LiveFile(path).answer({"do": "read", "busy": 1.0})
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
+        if user == 0:
+            assert path.read_bytes() == before
 
 
 def test_a_reader_can_keep_a_fence_from_being_committed(tmp_path: Path) -> None:

@@ -135,7 +135,8 @@ def _table(phases: tuple[Phase, ...]) -> str:
 def _failures(phases: tuple[Phase, ...]) -> str:
     lines = [
         "\nA crash, a kill, a lost terminal or a lost connection in the phase. An error or Ctrl-C before the opening"
-        " puts everything back by itself (exit 12, or 3 when a gate failed).\n\n",
+        " puts everything back by itself (exit 12, or 3 when a gate failed). With a rollback journal a crash may leave"
+        " half of a transaction in the file; whoever opens it next rolls that back, `status` and `resume` too.\n\n",
         "| phase | what holds then | may the watchdog kill the holder of the lock |\n|--|--|--|\n",
     ]
     lines += [

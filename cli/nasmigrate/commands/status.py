@@ -20,8 +20,9 @@ _INTERVAL = 2.0
 def command(app: App, source: str | None, target: str | None, password_file: Path | None, watch: bool) -> int:
     """Say where a cutover stands, who may write, what to do next, and what is left to do.
 
-    SOURCE is the SQLite file [source.path]. Both ends are read and neither is changed. Exit 0 when one engine serves, 4
-    when that is undecided or Postgres cannot be reached, 11 when the fence is lost or another target's.
+    SOURCE is the SQLite file [source.path]. Both ends are read and neither is changed; only what a crash left half
+    written in SQLite is rolled back. Exit 0 when one engine serves, 4 when that is undecided or Postgres cannot be
+    reached, 11 when the fence is lost or another target's.
     """
     from nasmigrate.commands._night import show_status, status_lines
     from nasmigrate.commands._run import echo_json, source_path, target_of

@@ -58,7 +58,11 @@ class LiveProcess:
         return self._process.pid
 
     def read(self, *, busy: float) -> dict[str, Any]:
-        """Fence, digest of the schema, inode, mode and size of the file, without writing."""
+        """Fence, digest of the schema, inode, mode and size of the file, without writing.
+
+        Only a transaction that a crash cut off is rolled back: its journal has to be out of the way before the file
+        can be read at all.
+        """
         return self._ask("read", busy=busy)
 
     def freeze(self, *, busy: float, limit: float | None) -> dict[str, Any]:
@@ -211,6 +215,11 @@ class LiveProcess:
                 hint="no rollback could bring rows home into such a table: let the application drop that index, or keep"
                 " what it computes in an ordinary column",
                 code="NM0711",
+            )
+        if kind == "recovery":
+            return SourceError(
+                f"{self.path}: {message}",
+                hint="run the command as that user (sudo), who must be able to write to the folder of the file too",
             )
         if kind == "deadline":
             return FreezeExpired(f"{self.path}: {message}", hint="the source is as it was")

@@ -88,8 +88,14 @@ class LiveFile:
     # -- what can be asked for ---------------------------------------------------------------------------------
 
     def _read(self, request: dict[str, Any]) -> dict[str, Any]:
-        connection = self._open(request, write=False)
-        return {**self._seen(connection), **self._facts()}
+        try:
+            seen = self._seen(self._open(request, write=False))
+        except apsw.ReadOnlyError as error:
+            if getattr(error, "extendedresult", None) != apsw.SQLITE_READONLY_ROLLBACK:
+                raise
+            self.close()
+            seen = self._recovered(request)
+        return {**seen, **self._facts()}
 
     def _freeze(self, request: dict[str, Any]) -> dict[str, Any]:
         connection = self._open(request)
@@ -187,6 +193,24 @@ class LiveFile:
         if not mode & stat.S_IWUSR and self._path.stat().st_uid == os.geteuid():
             self._path.chmod(mode | stat.S_IWUSR)
         return self._open(request)
+
+    def _recovered(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the file says once the transaction that a crash cut off is rolled back, as any client of SQLite does it.
+
+        With the application on Postgres nobody else opens the file for writing, so its journal would stay hot for ever.
+        """
+        mode, owner = mode_of(self._path), self._path.stat().st_uid
+        try:
+            return self._seen(self._writable(request))
+        except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.IOError) as error:
+            raise Refused(
+                "recovery",
+                f"a transaction was cut off by a crash, and cannot be rolled back ({error}); the file belongs to user"
+                f" {owner}",
+            ) from error
+        finally:
+            self.close()
+            restore_mode(self._path, mode)
 
     def _open(self, request: dict[str, Any], *, write: bool = True) -> apsw.Connection:
         if self._connection is None:

@@ -82,7 +82,7 @@ _CODES = {
 
 
 def status(context: Context, source: Path, target: Target) -> Status:
-    """Read both authorities and say where things stand. Nothing is changed.
+    """Read both authorities and say where things stand. Nothing is changed, but what a crash left is rolled back.
 
     Raises:
         SourceError: the source cannot be read.
