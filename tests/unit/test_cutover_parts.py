@@ -373,6 +373,10 @@ def test_a_watchdog_settles_only_what_is_undecided() -> None:
         (['4 {"writer": "SQLite", "control": {"state": "DRAINING"}}', "0 {}"], 2),
         (['4 {"writer": "neither", "control": null}', '4 {"error": {"code": "NM0401"}}', "4 torn", "0 {}"], 4),
         (["8 {}", "11 {}"], 2),
+        (['11 {"error": {"code": "NM1102"}}'], 1),
+        (['11 {"error": {"code": "NM1121"}}'], 1),
+        # The operator's own `resume` had the lock, or took the row over at the same moment; the disk was full.
+        ([*(f'11 {{"error": {{"code": "{code}"}}}}' for code in ("NM1103", "NM1110", "NM1120")), "0 {}"], 4),
     ],
 )
 def test_a_watchdog_tries_until_one_engine_serves(

@@ -31,6 +31,8 @@ FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
 """Seconds between two tries of `resume`, doubled each time."""
 ANSWERS = (0, 3, 10, 11, 13)
 """Exit codes after which trying again changes nothing."""
+PASSING = ("NM1103", "NM1110", "NM1120")
+"""Errors with such an exit code that go by: another run had the file or the row, no run directory could be made."""
 INCONCLUSIVE = 4
 """Exit code after which it changes nothing only if one engine serves."""
 
@@ -189,13 +191,13 @@ def _is_answer(code: int, document: bytes) -> bool:
     What is inconclusive once one engine serves (a proof that the application's writes have overtaken, an application
     that has not arrived) stays so, and every try would restart the application.
     """
-    if code != INCONCLUSIVE:
-        return code in ANSWERS
     try:
-        status = json.loads(document)
-        return status["control"]["state"] in ("CLOSED", "OPEN") and status["writer"] in ("SQLite", "Postgres")
+        said = json.loads(document)
+        if code != INCONCLUSIVE:
+            return code in ANSWERS and said["error"]["code"] not in PASSING
+        return said["control"]["state"] in ("CLOSED", "OPEN") and said["writer"] in ("SQLite", "Postgres")
     except (ValueError, KeyError, TypeError):
-        return False  # an error, or Postgres did not answer
+        return code in ANSWERS  # no error; or with 4 one, or Postgres did not answer
 
 
 def _say(text: str) -> None:
