@@ -122,7 +122,7 @@ def test_a_source_that_was_replaced_after_the_fence_raises_the_alarm(night: Nigh
     night.stop_writers()
     fenced = night.source.read_bytes()
     # What an operator does who restores last night's backup.
-    backup = next(night.folder.glob(".nasmigrate/runs/*cutover*/snapshot.db"))
+    backup = next(night.folder.glob(".nasmigrate/runs/*cutover*/fenced.db"))
     night.source.unlink()
     shutil.copy2(backup, night.source)
     status = night.document("status")

@@ -129,6 +129,21 @@ def test_json_is_written_whole_and_private(tmp_path: Path, monkeypatch: pytest.M
     assert not list(run.root.glob(".*.tmp"))
 
 
+def test_a_trail_with_no_room_is_lost_and_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory.create(tmp_path, "plan", NOON, "0001")
+    logger = logging.getLogger("nasmigrate.full")
+    for name in ("events.jsonl", "debug.log"):
+        run.path(name).symlink_to("/dev/full")
+    run.event("start")
+    with run.debug_log(logger):
+        logger.error("a line")
+    run.path("debug.log").unlink()
+    run.path("debug.log").mkdir()  # it cannot be opened at all
+    with run.debug_log(logger):
+        logger.error("a line")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_file_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path, "plan", NOON, "0001")
     for name in ("../x", "a/b", "", ".hidden", "/etc/passwd"):

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class EventLog:
 
     Each line has `time` (UTC, ISO 8601 with microseconds), `monotonic` (seconds of a clock that never goes
     back, for durations) and `kind`. Text fields are redacted. A line is one write, so a crash leaves at most
-    one torn line, at the end.
+    one torn line, at the end. What cannot be written, on a full disk, is lost: a trail decides nothing.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class EventLog:
         }
         event |= {name: redact_all(value) for name, value in fields.items()}
         line = json.dumps(event) + "\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, line.encode("utf-8"))
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, line.encode("utf-8"))
+            finally:
+                os.close(descriptor)

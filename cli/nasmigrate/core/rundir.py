@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nasmigrate.core.errors import StateError, UsageProblem
 from nasmigrate.core.events import EventLog, utc_now
@@ -138,21 +138,31 @@ class RunDirectory:
 
     @contextmanager
     def debug_log(self, logger: logging.Logger | None = None, level: int = logging.DEBUG) -> Iterator[None]:
-        """Write what `logger` (default: the package's) says to `debug.log`, redacted, during the block."""
+        """Write what `logger` (default: the package's) says to `debug.log`, redacted, during the block.
+
+        What cannot be written, on a full disk, is lost.
+        """
         logger = logger or logging.getLogger("nasmigrate")
         before = logger.level
-        descriptor = os.open(self.path("debug.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as stream:
-            handler = logging.StreamHandler(stream)
-            handler.setFormatter(_RedactingFormatter())
-            logger.addHandler(handler)
-            logger.setLevel(level)
-            try:
-                yield
-            finally:
-                logger.removeHandler(handler)
-                logger.setLevel(before)
-                handler.close()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path("debug.log"), flags, 0o600)
+        except OSError:
+            yield
+            return
+        stream = os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+        handler = _LogHandler(stream)
+        handler.setFormatter(_RedactingFormatter())
+        logger.addHandler(handler)
+        logger.setLevel(level)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(before)
+            handler.close()
+            with suppress(OSError):
+                stream.close()
 
 
 def list_runs(base: Path) -> tuple[RunDirectory, ...]:
@@ -199,6 +209,13 @@ def _given(descriptor: int, user: int, group: int) -> bool:
             os.fchown(descriptor, wanted, group)
             break
     return os.fstat(descriptor).st_gid == group
+
+
+class _LogHandler(logging.StreamHandler[TextIO]):
+    """Says nothing of a line that it could not write."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
 
 
 class _RedactingFormatter(logging.Formatter):

@@ -313,7 +313,9 @@ def _mapped_writes(partial: Path) -> Iterator[None]:
     except (OSError, apsw.FullError, apsw.IOError, apsw.CantOpenError) as error:
         if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", None) in _SOURCE_IO_ERRORS:
             raise
+        # By the time a backup step says that the disk is full, SQLite's message is that of another call.
+        reason = "no space is left" if isinstance(error, apsw.FullError) else error
         raise TransferError(
-            f"{partial}: cannot write the snapshot: {error}",
+            f"{partial}: cannot write the snapshot: {reason}",
             hint="the run directory needs to exist, be yours, and have room for a copy of the source",
         ) from error

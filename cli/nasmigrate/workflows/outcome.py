@@ -99,8 +99,12 @@ def finish(
     server: ServerFacts | None = None,
     engine: str | None = None,
     next_step: dict[Verdict, str] | None = None,
+    decided: bool = False,
 ) -> Result:
-    """Assemble the result, write it to the run directory, return it."""
+    """Assemble the result, write it to the run directory, return it.
+
+    With `decided` one engine serves by now, so a result that cannot be written is no error; see `Run.keep`.
+    """
     verdict, code = verdict_of(proof.gates)
     seconds = {table.table: table.seconds for table in copied}
     tables: list[TableResult] = [
@@ -141,5 +145,8 @@ def finish(
         environment=environment,
         next_step=(next_step or {}).get(verdict),
     )
-    run.directory.write_json("result.json", result)
+    if decided:
+        run.keep("result.json", result)
+    else:
+        run.directory.write_json("result.json", result)
     return result

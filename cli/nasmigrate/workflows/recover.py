@@ -159,7 +159,7 @@ def _recover(context: Context, source: Path, target: Target, options: Options, c
         code = settle(run, routing, standing, did)
         journal.add("end", "", "; ".join(did))
         outcome = described(context, ends, ends.standing(), command, did=did, exit_code=code)
-        run.directory.write_json("status.json", outcome)
+        run.keep("status.json", outcome)
         return outcome
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from nasmigrate import __version__
 from nasmigrate.core.context import Context
@@ -19,6 +20,9 @@ from nasmigrate.core.pool import Pool
 from nasmigrate.core.progress import Progress
 from nasmigrate.core.rundir import RunDirectory
 from nasmigrate.workflows.examiner import Examiner, InChild, InThisProcess
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +76,13 @@ class Run:
         """Seconds of all phases of that name."""
         return sum(seconds for phase, seconds in self.timeline if phase == name)
 
+    def keep(self, name: str, document: BaseModel) -> None:
+        """Write what a run came to, once one engine serves: that it cannot be kept is told, and changes nothing."""
+        try:
+            self.directory.write_json(name, document)
+        except OSError as error:
+            self.context.reporter.note(f"{name} cannot be kept in the run's folder: {error.strerror}")
+
     @staticmethod
     def preload(modules: Sequence[str]) -> None:
         """Import modules that a later phase needs, in a thread beside this one; what fails there fails again later."""
@@ -122,8 +133,12 @@ class Meter:
 
 
 @contextmanager
-def _full_disk_named() -> Iterator[None]:
-    """Turn this machine's "no space left" into ours."""
+def full_disk_named() -> Iterator[None]:
+    """Turn this machine's "no space left" into ours.
+
+    Raises:
+        DiskFull: there was no space left.
+    """
     try:
         yield
     except OSError as error:
@@ -145,14 +160,15 @@ def running(context: Context, command: str) -> Iterator[Run]:
     with directory.debug_log(), pool, closing(examiner):
         directory.event("start", command=command, version=__version__)
         try:
-            with _full_disk_named():
+            with full_disk_named():
                 yield run
         except NasmigrateError as error:
             directory.event("error", code=error.code, message=error.message)
-            directory.write_json(
-                "error.json",
-                {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details},
-            )
+            with suppress(OSError):  # a full disk must not hide the error itself
+                directory.write_json(
+                    "error.json",
+                    {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details},
+                )
             log.exception("%s", error.code)
             error.details.setdefault("run_directory", str(directory.root))
             error.details.setdefault("log", str(directory.path("debug.log")))

@@ -86,9 +86,9 @@ def seed_within(run: Run, context: Context, target: Target, *, again: str) -> Ga
     """
     try:
         proof, _ = _seed(run, context, target)
-    except NasmigrateError as error:
+    except (NasmigrateError, OSError) as error:
         reasons = "; ".join(getattr(error, "checks", ())[:3])
-        detail = f"{error.message}{': ' if reasons else ''}{reasons}; {again}"
+        detail = f"{error}{': ' if reasons else ''}{reasons}; {again}"
         return Gate(name="seed", status="inconclusive", detail=detail)
     verdict, _ = verdict_of(proof.gates)
     return Gate(

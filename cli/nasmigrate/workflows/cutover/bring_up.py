@@ -30,6 +30,8 @@ from nasmigrate.workflows.load import load
 from nasmigrate.workflows.prepare import Prepared, revisions_directory
 from nasmigrate.workflows.run import Run
 
+PASSES = "pass-*.db"
+"""The snapshots of the passes, in the run's folder."""
 FIXED_FREEZE = 0.05
 """Seconds of a freeze that do not depend on the rows: the fence and its commit, on a disk that is not quick."""
 
@@ -137,13 +139,12 @@ def catch_up_passes(
     with connected(ends.target.conninfo, purpose="nasmigrate cutover") as connection:
         for number in range(1, config.cutover.passes + 1):
             began = clock()
-            snapshot = run.directory.path(f"pass-{number}.db")
+            snapshot = run.directory.path(PASSES.replace("*", str(number)))
             take_snapshot(ends.source, snapshot, busy_timeout=config.source.busy_timeout, longest_hold=hold_for(limit))
             done = _caught_up(connection, loaded.these, snapshot, loaded.ledger, loaded.held, since=loaded.equal_to)
+            # A snapshot is of use until the next one only: there are never more than two copies of the source here.
+            _remove(loaded.equal_to)
             predicted = predict_freeze(done, _seconds_to_copy(snapshot, clock))
-            # The copy's own snapshot stays, others are of use until the next one only.
-            if number > 1:
-                _remove(loaded.equal_to)
             loaded = replace(loaded, ledger=done.ledger, equal_to=snapshot, predicted=predicted)
             best = min(best, predicted)
             run.directory.event(

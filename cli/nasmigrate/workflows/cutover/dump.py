@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from nasmigrate.core.errors import TargetError, ToolFailed, ToolMissing
@@ -16,8 +17,8 @@ DUMP = "target.dump"
 def dump_target(ends: Ends, folder: Path, tools_for: ToolsFor) -> Gate:
     """Dump the target into `folder` (0600), by the tools of `nasmigrate backup`; without them the gate says so."""
     file = folder / DUMP
-    file.unlink(missing_ok=True)
     try:
+        file.unlink(missing_ok=True)
         with ends.connected() as connection:
             facts = server_facts(connection)
             connection.commit()
@@ -27,6 +28,9 @@ def dump_target(ends: Ends, folder: Path, tools_for: ToolsFor) -> Gate:
     except ToolMissing as error:
         detail = f"{error.message}: take a backup of the database by other means"
         return Gate(name="dump", status="skipped", detail=detail)
-    except (ToolFailed, TargetError) as error:
-        return Gate(name="dump", status="inconclusive", detail=f"{error.message}; nasmigrate backup takes one")
+    except (ToolFailed, TargetError, OSError) as error:
+        # A dump that was not written to its end is none, and takes what room there is.
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+        return Gate(name="dump", status="inconclusive", detail=f"{error}; nasmigrate backup takes one")
     return Gate(name="dump", status="pass", detail=f"{file}, {file.stat().st_size:,} bytes, read to its end", checked=1)

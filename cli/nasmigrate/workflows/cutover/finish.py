@@ -26,8 +26,8 @@ def finish_cutover(run: Run, routing: Routing) -> tuple[Gate, ...]:
         if routing.config.cutover.dump:
             tools_for = server_tools(run.context, routing.ends.target, routing.options.environ)
             gates.append(dump_target(routing.ends, run.directory.root, tools_for))
-    except NasmigrateError as error:
-        gates.append(Gate(name="digests", status="inconclusive", detail=error.message))
+    except (NasmigrateError, OSError) as error:
+        gates.append(Gate(name="digests", status="inconclusive", detail=str(error)))
     if routing.config.cutover.seed:
         gates.append(seed_gate(run, routing))
     return tuple(gates)

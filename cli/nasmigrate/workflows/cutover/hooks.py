@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 from nasmigrate.core.errors import ConfigError, ToolFailed, ToolMissing
 from nasmigrate.core.redaction import redact
@@ -59,7 +59,7 @@ def run_program(
         ToolMissing: there is no such program.
     """
     # A file, because a pipe ends only when everything that the program left running in the background has ended.
-    with tempfile.TemporaryFile() as output:
+    with _place_for_output() as output:
         try:
             process = subprocess.Popen(
                 words,
@@ -84,6 +84,13 @@ def run_program(
             process.wait()
             return Done(code=-signal.SIGKILL, output=f"ended after {limit:g} s")
         return Done(code=code, output=_end_of(output))
+
+
+def _place_for_output() -> BinaryIO:
+    try:
+        return cast(BinaryIO, tempfile.TemporaryFile())
+    except OSError:  # no room: what the program does matters more than what it says
+        return Path(os.devnull).open("r+b")
 
 
 def _end_of(output: BinaryIO) -> str:

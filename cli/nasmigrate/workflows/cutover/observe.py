@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psycopg
 
 from nasmigrate.core.errors import ConnectionLost, NasmigrateError
@@ -28,12 +30,14 @@ def settle(run: Run, ends: Ends) -> None:
     try:
         with live_process(ends.source) as process:
             process.settle(busy=ends.busy)
-    except NasmigrateError as error:
-        run.context.reporter.note(f"the fenced file keeps its log and its permissions: {error.message}")
+    except (NasmigrateError, OSError) as error:
+        run.context.reporter.note(f"the fenced file keeps its log and its permissions: {error}")
 
 
 def observe(run: Run, ends: Ends, plan: Plan, before: psycopg.Connection | None, proof: Proof) -> None:
     """Decode Postgres as it was at the opening, and compare it with the fenced file, bit for bit.
+
+    What keeps that from being done, a full disk for example, makes the gate inconclusive: Postgres serves.
 
     Args:
         run: the run.
@@ -45,15 +49,18 @@ def observe(run: Run, ends: Ends, plan: Plan, before: psycopg.Connection | None,
     if before is None:
         proof.add(Gate(name="round-trip", status="inconclusive", detail=_LOST))
         return
+    fenced = run.directory.path(FENCED)
     try:
-        snapshot = take_snapshot(
-            ends.source, run.directory.path(FENCED), busy_timeout=run.context.config.source.busy_timeout, fenced=True
-        )
+        snapshot = take_snapshot(ends.source, fenced, busy_timeout=run.context.config.source.busy_timeout, fenced=True)
         source = reopen_source(ends.source, snapshot.path, snapshot.sha256, file_state(ends.source))
         with mapped_errors("reading the target as it was opened"):
             round_trip_gate(run, proof, before, plan, source)
     except ConnectionLost as error:
         proof.add(Gate(name="round-trip", status="inconclusive", detail=f"{_LOST}: {error.message}"))
+    except (NasmigrateError, OSError) as error:
+        with suppress(OSError):  # the dump has more use for the room
+            fenced.unlink(missing_ok=True)
+        proof.add(Gate(name="round-trip", status="inconclusive", detail=f"it could not be made: {error}"))
 
 
 def record(run: Run, ends: Ends, loaded: Loaded, opened: Opened) -> None:
@@ -64,7 +71,6 @@ def record(run: Run, ends: Ends, loaded: Loaded, opened: Opened) -> None:
             source = SourceFile(path=opened.frozen_copy)
             record_pending(connection, loaded.these, source, opened.drained.ledger, held.hold)
             connection.commit()
-        opened.frozen_copy.unlink()
     except (NasmigrateError, OSError) as error:
         run.context.reporter.note(f"the digests of the chunks that changed last are not recorded: {error}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from nasmigrate.core.context import Context
@@ -27,7 +27,7 @@ from nasmigrate.postgres.control import UNFINISHED, set_state
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.sqlite.schema_text import digest_of_schema
 from nasmigrate.sqlite.source_lock import source_lock
-from nasmigrate.workflows.cutover.bring_up import Loaded, bring_up, catch_up_passes, hold_for
+from nasmigrate.workflows.cutover.bring_up import PASSES, Loaded, bring_up, catch_up_passes, hold_for
 from nasmigrate.workflows.cutover.dump import dump_target
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.cutover.finish import seed_gate
@@ -38,13 +38,13 @@ from nasmigrate.workflows.cutover.options import NightPlan, Options, freeze_limi
 from nasmigrate.workflows.cutover.preflight import Ready, preflight
 from nasmigrate.workflows.cutover.routing import Routing, after, forget_earlier, route
 from nasmigrate.workflows.cutover.steps import Steps
-from nasmigrate.workflows.cutover.switch import Opened, Switching, switch
+from nasmigrate.workflows.cutover.switch import FROZEN, Opened, Switching, switch
 from nasmigrate.workflows.cutover.watchdog import start_watchdog
 from nasmigrate.workflows.outcome import finish, verdict_of
 from nasmigrate.workflows.prepare import Prepared, make
 from nasmigrate.workflows.proof import Proof, decisions_gate, prove
 from nasmigrate.workflows.resume import prepared_again
-from nasmigrate.workflows.run import Run, running
+from nasmigrate.workflows.run import Run, full_disk_named, running
 from nasmigrate.workflows.server_tools import server_tools
 from nasmigrate.workflows.source import take_source
 
@@ -99,6 +99,7 @@ def cutover(context: Context, source: Path, target: Target, options: Options) ->
         routing = Routing(context=context, ends=ends, options=options, journal=journal)
         if not options.scratch:
             forget_earlier(routing)
+        stack.callback(_discard_copies, run)
         with _putting_back(routing, steps):
             with steps("P2"):
                 loaded = bring_up(run, ends, prepared, ready.earlier)
@@ -210,7 +211,8 @@ def _putting_back(routing: Routing, steps: Steps) -> Iterator[None]:
     """
     app = routing.config.app
     try:
-        yield
+        with full_disk_named():
+            yield
     except (OpeningInDoubt, RollbackFailed):
         raise  # nobody writes: the page stays until it is settled
     except BaseException as error:
@@ -247,8 +249,9 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
         with steps("P8"):
             proof.add(route(routing))
     with steps("P9"):
-        observe(run, ends, prepared.plan, opened.before, proof)
         record(run, ends, loaded, opened)
+        _discard_copies(run)  # the proof makes two of its own
+        observe(run, ends, prepared.plan, opened.before, proof)
         if routing.config.cutover.dump and not options.scratch:
             proof.add(dump_target(ends, run.directory.root, server_tools(run.context, ends.target, options.environ)))
     settled = verdict_of(proof.gates)[0] == "pass"
@@ -277,6 +280,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             "fail": "the proof failed: nasmigrate report, then nasmigrate rollback",
             "inconclusive": "Postgres serves; see the gates above, then nasmigrate resume",
         },
+        decided=True,
     )
     if seeded or not settled:
         return result
@@ -284,8 +288,16 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
     result = result.model_copy(
         update={"exit_code": int(ExitCode.EXTERNAL_TOOL), "next_step": "Postgres serves; nasmigrate seed goes on"}
     )
-    run.directory.write_json("result.json", result)
+    run.keep("result.json", result)
     return result
+
+
+def _discard_copies(run: Run) -> None:
+    """Remove the copies of the source that only the night itself needs."""
+    for name in (PASSES, FROZEN):
+        for copy in run.directory.root.glob(name):
+            with suppress(OSError):
+                copy.unlink()
 
 
 def _result(
@@ -297,6 +309,7 @@ def _result(
     *,
     rates: dict[str, float] | None = None,
     next_step: dict[Verdict, str] | None = None,
+    decided: bool = False,
 ) -> Result:
     return finish(
         run,
@@ -309,6 +322,7 @@ def _result(
         server=loaded.server,
         rates=rates,
         next_step=next_step,
+        decided=decided,
     )
 
 

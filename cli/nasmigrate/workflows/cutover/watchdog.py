@@ -201,8 +201,9 @@ def _is_answer(code: int, document: bytes) -> bool:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # notes that have no room on the disk keep it from nothing
+        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+        sys.stderr.flush()
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ from nasmigrate.workflows.rollback.preview import (
     require_application,
 )
 from nasmigrate.workflows.rollback.shape import LEFT_BEHIND, Drift, drift_since, leave_behind, require_nothing_newer
-from nasmigrate.workflows.run import Run, running
+from nasmigrate.workflows.run import Run, full_disk_named, running
 
 _SHOWN = 20
 _FIRST_DROP = (
@@ -225,6 +225,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             + (_FIRST_DROP.format(LEFT_BEHIND) if files else "nasmigrate cutover goes there again"),
             "inconclusive": "SQLite serves; see the gates above",
         },
+        decided=True,
     )
 
 
@@ -232,7 +233,8 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
 def _explained(way: _Way) -> Iterator[None]:
     """Say of every error which engine serves now."""
     try:
-        yield
+        with full_disk_named():
+            yield
     except ValuesOutsideCodec as error:
         named = error.details.get("values")
         values = named if isinstance(named, list) else []
