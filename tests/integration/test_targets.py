@@ -360,6 +360,26 @@ def test_too_little_room_at_the_server_is_seen_before(app: Path, old: Server, mo
     assert str(old.data) in caught.value.message
 
 
+def test_what_two_want_of_one_disk_is_added_up(old: Server, small_disk: Path) -> None:
+    """3 x a quarter of what is free fits at the server; with 3 x more beside it on the same disk it does not."""
+    size = shutil.disk_usage(old.data).free // 4
+
+    def checked(beside: Path) -> str:
+        with fresh_database(old.dsn) as dsn, connected(dsn) as connection:
+            try:
+                preflight.check_target(
+                    connection, dsn, source_bytes=size, beside=preflight.Beside(folder=beside, factor=space.DISK_FACTOR)
+                )
+            except PreflightError as error:
+                return error.message
+        return ""
+
+    assert checked(small_disk) == ""
+    message = checked(old.data)
+    assert "DISK_SPACE" in message
+    assert f"3 x the source, and 3 x for {old.data} on the same disk" in message
+
+
 def test_too_little_room_here_is_seen_before(app: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space, "DISK_FACTOR", 10**12)
     with pytest.raises(PreflightError, match=r"DISK_SPACE.*wanted") as caught:

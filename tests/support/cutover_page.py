@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from nasmigrate.core.phases import CUTOVER, FORWARD, REOPEN, ROLLBACK, UNDO, Guard, Phase, Step
+from nasmigrate.postgres.preflight import DISK_FACTOR as SERVER_FACTOR
 from nasmigrate.workflows.authorities import Meaning
+from nasmigrate.workflows.space import DISK_FACTOR
 from nasmigrate.workflows.status import NEXT_STEP
 
 INTRODUCTION = """# Cutover and rollback
@@ -51,6 +53,27 @@ CANNOT = """
 - **A network file system** whose locks do not hold: refused by name, and by trying a lock from a second process.
 - **Both the tool and its watchdog suspended** (not killed) while the lock is held: writes wait until one of them runs
   again. Killed, both give the lock back at once.
+"""
+
+FULL = f"""
+### A disk that runs full
+
+The run's folder holds at most two copies of the source at a time; `fenced.db` and the dump stay there. The preflight
+wants {DISK_FACTOR} times the size of the source free there, {SERVER_FACTOR} times where Postgres keeps its data, and
+both together where that is one disk. Where a server in a container keeps its data it cannot see: add that up yourself.
+
+What is only told or kept for later (journal, events, log, `result.json`, the watchdog's notes) is left out when it has
+no room, and changes nothing else.
+
+| it runs full | what holds then | what to do |
+|--|--|--|
+| before the opening | SQLite serves, everything was put back (exit 12; 9 or 11 before anything was begun) \
+| make room, start `cutover` again |
+| after it | Postgres serves and the application is led there; a round trip or a dump that had no room is inconclusive \
+(exit 4) | make room, then `nasmigrate resume` |
+| in a rollback, before R3 | Postgres serves as before (exit 12) | make room, start `rollback` again |
+| between R3 and R4 | Postgres is closed, the rows are not home (exit 13) | make room, then `nasmigrate resume` |
+| after R4 | SQLite serves and the application is led there | nothing |
 """
 
 HOME = """
@@ -116,7 +139,7 @@ def cutover_page() -> str:
     parts = [INTRODUCTION, "\n## The phases of a cutover\n", _table(CUTOVER)]
     parts += ["\n## The phases of a rollback\n", _table(ROLLBACK)]
     parts += [HOME]
-    parts += ["\n## What happens at each failure\n", _failures((*CUTOVER, *ROLLBACK))]
+    parts += ["\n## What happens at each failure\n", _failures((*CUTOVER, *ROLLBACK)), FULL]
     parts += ["\n## Where things stand, and what to do\n", _standings()]
     parts += ["\n## The guards\n", _guards(), CANNOT]
     return "".join(parts)

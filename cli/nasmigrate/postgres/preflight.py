@@ -34,6 +34,14 @@ class Fitness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Files that take room while the server does: where, and how many times the source's size."""
+
+    folder: Path
+    factor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Problem:
     """A failed check, and what to do about it."""
 
@@ -42,7 +50,12 @@ class _Problem:
 
 
 def check_target(
-    connection: psycopg.Connection, conninfo: str, *, source_bytes: int = 0, makes_tables: bool = True
+    connection: psycopg.Connection,
+    conninfo: str,
+    *,
+    source_bytes: int = 0,
+    makes_tables: bool = True,
+    beside: Beside | None = None,
 ) -> Fitness:
     """Everything a target is asked before the first write; the transaction is ended.
 
@@ -51,6 +64,7 @@ def check_target(
         conninfo: leads to the same database, for a second session.
         source_bytes: size of the source, 0 = not known.
         makes_tables: whether the tables are still to be made.
+        beside: what is written on this machine at the same time.
 
     Raises:
         Standby: a read-only standby.
@@ -71,7 +85,7 @@ def check_target(
     else:
         problems += _pooled(connection, conninfo)
     problems += _missing_rights(connection, facts, makes_tables=makes_tables)
-    problems += _little_space(connection, source_bytes)
+    problems += _little_space(connection, source_bytes, beside)
     connection.commit()
     if problems:
         raise PreflightError(
@@ -188,7 +202,7 @@ def _quoted(connection: psycopg.Connection, name: str) -> str:
     return sql.Identifier(name).as_string(connection)
 
 
-def _little_space(connection: psycopg.Connection, source_bytes: int) -> Iterator[_Problem]:
+def _little_space(connection: psycopg.Connection, source_bytes: int, beside: Beside | None) -> Iterator[_Problem]:
     """The disk of the server, where it is this machine's and the role may ask where."""
     if not source_bytes or not _is_here(connection):
         return
@@ -197,15 +211,19 @@ def _little_space(connection: psycopg.Connection, source_bytes: int) -> Iterator
     ).fetchone()
     if row is None or not row[0]:
         return
+    data, factor, why = Path(row[0]) / "base", DISK_FACTOR, f"{DISK_FACTOR} x the source"
     try:
-        disk = os.statvfs(Path(row[0]) / "base")
+        disk = os.statvfs(data)
+        if beside is not None and data.stat().st_dev == beside.folder.stat().st_dev:
+            factor += beside.factor
+            why += f", and {beside.factor} x for {beside.folder} on the same disk"
     except OSError:
         return
-    free, needed = disk.f_bavail * disk.f_frsize, DISK_FACTOR * source_bytes
+    free, needed = disk.f_bavail * disk.f_frsize, factor * source_bytes
     if free < needed:
         yield _Problem(
             text=f"DISK_SPACE: {free:,} bytes are free where the server keeps its data ({row[0]}), {needed:,} wanted"
-            f" ({DISK_FACTOR} x the source)",
+            f" ({why})",
             remedy=f"free {needed - free:,} bytes there",
         )
 

@@ -68,7 +68,7 @@ def doctor(
         ("disk", lambda: _disk(context.base, source)),
         ("run directory", lambda: _run_directory(context.base)),
         ("embedded server", _embedded),
-        ("target", lambda: _target(target, source)),
+        ("target", lambda: _target(target, source, context.base)),
         ("application's role", lambda: _role(context, target)),
     )
     checks: list[DoctorCheck] = []
@@ -223,7 +223,7 @@ def _embedded() -> Iterable[DoctorCheck]:
     )
 
 
-def _target(target: Target | None, source: Path | None) -> Iterable[DoctorCheck]:
+def _target(target: Target | None, source: Path | None, base: Path) -> Iterable[DoctorCheck]:
     if target is None:
         yield DoctorCheck(
             name="target",
@@ -238,17 +238,22 @@ def _target(target: Target | None, source: Path | None) -> Iterable[DoctorCheck]
         facts = server_facts(connection)
         detail = f"{target.display}: PostgreSQL {facts.version}, {facts.encoding}, user {facts.user}"
         yield DoctorCheck(name="target", status="ok", detail=detail)
-        yield from _target_fitness(connection, target, source)
+        yield from _target_fitness(connection, target, source, base)
         yield _target_contents(connection)
 
 
-def _target_fitness(connection: psycopg.Connection, target: Target, source: Path | None) -> Iterable[DoctorCheck]:
-    """What `copy` asks before its first write."""
-    from nasmigrate.postgres.preflight import check_target
+def _target_fitness(
+    connection: psycopg.Connection, target: Target, source: Path | None, base: Path
+) -> Iterable[DoctorCheck]:
+    """What `copy` and `cutover` ask before their first write."""
+    from nasmigrate.postgres.preflight import Beside, check_target
 
     try:
         fitness = check_target(
-            connection, target.conninfo, source_bytes=source_bytes(source) if source is not None else 0
+            connection,
+            target.conninfo,
+            source_bytes=source_bytes(source) if source is not None else 0,
+            beside=Beside(folder=base, factor=DISK_FACTOR),
         )
     except PreflightError as error:
         for check in error.checks:

@@ -12,7 +12,10 @@ from pathlib import Path
 from nasmigrate.core.errors import PreflightError
 
 DISK_FACTOR = 3
-"""Free bytes wanted per byte of the source: the snapshot, the round trip's copy, and a throw-away target."""
+"""Free bytes wanted per byte of the source: two copies of it at a time, and as much again for what grows meanwhile.
+
+In a rehearsal these are the snapshot and the round trip's file, in a cutover two snapshots; in the temporary folder it
+is a throw-away target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

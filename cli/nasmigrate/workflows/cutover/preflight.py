@@ -29,7 +29,7 @@ from nasmigrate.postgres.catalogue import compare_catalogue
 from nasmigrate.postgres.catalogue_read import user_objects
 from nasmigrate.postgres.connect import check_server, server_facts
 from nasmigrate.postgres.control import UNFINISHED, RunRow, has_control, latest_run
-from nasmigrate.postgres.preflight import check_target
+from nasmigrate.postgres.preflight import Beside, check_target
 from nasmigrate.postgres.roles import missing_roles, set_up_roles
 from nasmigrate.postgres.roles_check import application_problems
 from nasmigrate.schema.plan import Plan
@@ -42,9 +42,7 @@ from nasmigrate.workflows.cutover.options import Options
 from nasmigrate.workflows.cutover.routing import env_values
 from nasmigrate.workflows.filesystems import file_system_of, is_remote
 from nasmigrate.workflows.rehearsed import Rehearsal, passed_rehearsals
-
-DISK_FACTOR = 3
-"""Free bytes wanted per byte of the source: the snapshot, one more for a catch-up pass, and the round trip's file."""
+from nasmigrate.workflows.space import DISK_FACTOR, source_bytes
 
 _SHOWN = 5
 _APP_COMMANDS = ("cron_pause", "maintenance_on", "maintenance_off", "cron_resume")
@@ -80,7 +78,7 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
         connection.commit()
         checks: list[Callable[[], Iterator[str]]] = [
             lambda: _target(connection, ends, standing, earlier),
-            lambda: _fit(connection, ends, earlier),
+            lambda: _fit(connection, ends, earlier, None if options.scratch else context.base),
             lambda: _locks(ends),
         ]
         if not options.scratch:
@@ -159,7 +157,7 @@ def _changed(connection: psycopg.Connection, ends: Ends, plan: Plan) -> Iterator
         )
 
 
-def _fit(connection: psycopg.Connection, ends: Ends, earlier: RunRow | None) -> Iterator[str]:
+def _fit(connection: psycopg.Connection, ends: Ends, earlier: RunRow | None, base: Path | None) -> Iterator[str]:
     """What the copy will ask of the target, asked now; empty when it is fit.
 
     Raises:
@@ -168,8 +166,9 @@ def _fit(connection: psycopg.Connection, ends: Ends, earlier: RunRow | None) -> 
     check_target(
         connection,
         ends.target.conninfo,
-        source_bytes=ends.source.stat().st_size,
+        source_bytes=source_bytes(ends.source),
         makes_tables=earlier is None or earlier.state in UNFINISHED,
+        beside=None if base is None else Beside(folder=base, factor=DISK_FACTOR),
     )
     return iter(())
 
@@ -215,11 +214,9 @@ def _still_open(source: Path, options: Options) -> Iterator[str]:
 
 
 def _disk(base: Path, source: Path) -> Iterator[str]:
-    wal = source.with_name(f"{source.name}-wal")
-    size = source.stat().st_size + (wal.stat().st_size if wal.is_file() else 0)
-    free = shutil.disk_usage(base).free
-    if free < DISK_FACTOR * size:
-        yield f"DISK: {free:,} bytes free at {base}, {DISK_FACTOR * size:,} wanted ({DISK_FACTOR} x the source)"
+    free, wanted = shutil.disk_usage(base).free, DISK_FACTOR * source_bytes(source)
+    if free < wanted:
+        yield f"DISK: {free:,} bytes free at {base}, {wanted:,} wanted ({DISK_FACTOR} x the source)"
 
 
 def _durable(connection: psycopg.Connection) -> Iterator[str]:
