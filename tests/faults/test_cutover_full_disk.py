@@ -43,10 +43,10 @@ class SmallDisk:
         self._filler = folder / "filler"
         self._held = folder / "held"
 
-    def fill(self) -> None:
-        """Leave no byte of room, nor at the end of a file; what is removed makes none."""
+    def fill(self, *, for_good: bool = True) -> None:
+        """Leave no byte of room, nor at the end of a file; if `for_good` what is removed makes none."""
         self._held.mkdir()
-        for number, copy in enumerate(self.folder.glob("runs/*/*.db")):
+        for number, copy in enumerate(self.folder.glob("runs/*/*.db") if for_good else ()):
             (self._held / str(number)).hardlink_to(copy)
         for path in self.folder.rglob("*"):
             if path.is_file() and not path.is_symlink() and path.suffix in (".jsonl", ".log"):
@@ -139,6 +139,20 @@ def test_the_application_is_led_to_postgres_and_told_that_it_serves(
     disk.make_room()
     assert night.document("resume")["code"] in (0, 4)
     assert night.assert_one_serves_and_nothing_is_lost() == "Postgres"
+
+
+def test_the_copies_make_room_for_the_settings_that_lead_the_application(disk: SmallDisk, night: Night) -> None:
+    night.stop_writers()
+    there = shutil.copy2(night.env_file, disk.folder / "app.env")
+    settings = night.folder / "nasmigrate.toml"
+    text = settings.read_text().replace('"app.env"', f'"{STATE_FOLDER}/app.env"')
+    settings.write_text(text.replace("arrival_timeout = 10.0", "arrival_timeout = 0.1"))
+    done = run(night, "cutover", at("P7:committed", lambda: disk.fill(for_good=False)))
+    assert night.as_application in there.read_text()
+    route = gates(done)["route"]
+    assert route[0] == "inconclusive"
+    assert route[1].startswith("no session"), route
+    assert night.takers() == {"Postgres"}
 
 
 @pytest.mark.parametrize("point", ["R3:committed", "R4:committed", "R5:begin"])

@@ -99,7 +99,7 @@ def cutover(context: Context, source: Path, target: Target, options: Options) ->
         routing = Routing(context=context, ends=ends, options=options, journal=journal)
         if not options.scratch:
             forget_earlier(routing)
-        stack.callback(_discard_copies, run)
+        stack.callback(_discard_copies, run, PASSES, FROZEN)
         with _putting_back(routing, steps):
             with steps("P2"):
                 loaded = bring_up(run, ends, prepared, ready.earlier)
@@ -243,6 +243,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             "the interrupt came too late: Postgres is open, so the application is led there; nasmigrate rollback goes"
             " back"
         )
+    _discard_copies(run, PASSES)  # the env file may be on the same disk
     settle(run, ends)
     if not options.scratch:
         after(routing, "after_open", routing.config.cutover.after_open, [])
@@ -250,7 +251,7 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
             proof.add(route(routing))
     with steps("P9"):
         record(run, ends, loaded, opened)
-        _discard_copies(run)  # the proof makes two of its own
+        _discard_copies(run, FROZEN)  # the proof makes two of its own
         observe(run, ends, prepared.plan, opened.before, proof)
         if routing.config.cutover.dump and not options.scratch:
             proof.add(dump_target(ends, run.directory.root, server_tools(run.context, ends.target, options.environ)))
@@ -292,9 +293,9 @@ def _serve(steps: Steps, routing: Routing, prepared: Prepared, loaded: Loaded, o
     return result
 
 
-def _discard_copies(run: Run) -> None:
-    """Remove the copies of the source that only the night itself needs."""
-    for name in (PASSES, FROZEN):
+def _discard_copies(run: Run, *names: str) -> None:
+    """Remove copies of the source that only the night itself needs."""
+    for name in names:
         for copy in run.directory.root.glob(name):
             with suppress(OSError):
                 copy.unlink()
