@@ -64,6 +64,10 @@ class Heard:
     def __init__(self) -> None:
         self.stages: list[str] = []
 
+    def prepared(self) -> None:
+        """See Watchdog."""
+        self.stages.append("prepared")
+
     def frozen(self, _pid: int, _limit: float | None) -> None:
         """See Watchdog."""
         self.stages.append("frozen")

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -163,3 +164,61 @@ def test_no_other_role_writes_on_after_a_rollback(night: Night) -> None:
             for role in (other, worker):
                 connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def with_page_and_jobs(night: Night) -> tuple[Path, Path]:
+    """Settings with a maintenance page and jobs: a file is there while the page is on, one while jobs are paused."""
+    page, paused = night.folder / "maintenance", night.folder / "paused"
+    night.write_settings(
+        app=f'maintenance_on = "touch {page}"\nmaintenance_off = "rm -f {page}"\n'
+        f'cron_pause = "touch {paused}"\ncron_resume = "rm -f {paused}"'
+    )
+    return page, paused
+
+
+@pytest.mark.parametrize(
+    ("what", "point", "serves"), [("cutover", "P4:begin", "SQLite"), ("rollback", "R1:begin", "Postgres")]
+)
+def test_what_a_killed_run_had_switched_off_is_told_and_switched_on_again(
+    what: str, point: str, serves: str, night: Night
+) -> None:
+    page, paused = with_page_and_jobs(night)
+    if what == "rollback":
+        assert night.run("cutover").returncode == 0
+    assert "maintenance page" not in str(night.document("status")["left"])
+
+    # The machine went down, the watchdog with it: `status` tells what may be off, `resume` switches it on.
+    assert night.drive(what, point).returncode == -signal.SIGKILL
+    assert page.exists()
+    status = night.document("status")
+    assert status["meaning"] == f"{serves} serves"
+    assert "the maintenance page may be on" in str(status["left"])
+    assert ("the jobs may be paused" in str(status["left"])) == (serves == "SQLite")
+    assert str(status["next_step"]).startswith("nasmigrate resume")
+    assert night.run("resume").returncode in (0, 4)
+    assert not page.exists()
+    assert paused.exists() == (serves == "Postgres")
+    status = night.document("status")
+    assert "may be" not in str(status["left"])
+    assert not str(status["next_step"]).startswith("nasmigrate resume")
+
+    # Only the tool died: the watchdog does it.
+    assert night.drive(what, point, watchdog=True).returncode == -signal.SIGKILL
+    limit = time.monotonic() + LIMIT
+    while page.exists():
+        assert time.monotonic() < limit, "the page stays on"
+        time.sleep(0.2)
+    assert night.assert_one_serves_and_nothing_is_lost() == serves
+
+
+def test_the_page_is_off_and_jobs_run_once_postgres_is_given_up(night: Night) -> None:
+    page, paused = with_page_and_jobs(night)
+    assert night.drive("cutover", "P6:committed").returncode == -signal.SIGKILL
+    assert page.exists()
+    assert paused.exists()
+    gone = make_conninfo(night.dsn, host=str(night.folder))
+    done = night.run("resume", "--postgres-is-gone", "--yes", "--confirm", night.database, "--target", gone)
+    assert done.returncode in (0, 4), done.stdout + done.stderr
+    assert not page.exists()
+    assert not paused.exists()
+    assert night.assert_one_serves_and_nothing_is_lost() == "SQLite"

@@ -159,7 +159,9 @@ def _failures(phases: tuple[Phase, ...]) -> str:
     lines = [
         "\nA crash, a kill, a lost terminal or a lost connection in the phase. An error or Ctrl-C before the opening"
         " puts everything back by itself (exit 12, or 3 when a gate failed). With a rollback journal a crash may leave"
-        " half of a transaction in the file; whoever opens it next rolls that back, `status` and `resume` too.\n\n",
+        " half of a transaction in the file; whoever opens it next rolls that back, `status` and `resume` too."
+        " The maintenance page and the jobs are switched on again by the watchdog; where it died too, `status` names"
+        " them and `resume` does it.\n\n",
         "| phase | what holds then | may the watchdog kill the holder of the lock |\n|--|--|--|\n",
     ]
     lines += [

@@ -358,6 +358,8 @@ def test_a_watchdog_settles_only_what_is_undecided() -> None:
     begin = {"resume": ["resume"]}
     frozen = {"stage": "frozen", "pid": 2**22 + 1, "limit": None}
     assert told(begin) == []
+    assert told(begin, {"stage": "prepared"}) == [["resume"]]
+    assert told(begin, {"stage": "prepared"}, {"stage": "decided"}, end=False) == []
     assert told(begin, frozen) == [["resume"]]
     assert told(begin, frozen, {"stage": "fencing"}) == [["resume"]]
     assert told(begin, frozen, {"stage": "fencing"}, {"stage": "decided"}, end=False) == []

@@ -94,7 +94,9 @@ def resume(context: Context, source: Path, target: Target, options: ResumeOption
                 with live_process(ends.source) as process:
                     process.lift_any(busy=ends.busy)
                 did.append("dropped the fence; what Postgres took since the opening, if it was opened, is given up")
-            return _lead_back(routing, did) if led_to_postgres(routing) else None
+            if led_to_postgres(routing):
+                return _lead_back(routing, did)
+            _switch_on(routing)
         else:
             _cannot(standing)
         return None

@@ -16,11 +16,13 @@ from nasmigrate.core.status import ControlFacts, FenceFacts, Status
 from nasmigrate.core.target import Target
 from nasmigrate.postgres.arrivals import arrivals
 from nasmigrate.postgres.connect import connected
+from nasmigrate.postgres.control_row import ControlRow
 from nasmigrate.sqlite.open import check_file
 from nasmigrate.workflows.authorities import Meaning, Standing
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
 from nasmigrate.workflows.cutover.journal import read_journal
 from nasmigrate.workflows.cutover.options import hold_file
+from nasmigrate.workflows.cutover.switches import JOBS, PAGE, may_be_off
 
 _SAYS = {
     Meaning.NOT_BEGUN: ("The target has seen no cutover. The application writes to SQLite.",),
@@ -68,6 +70,7 @@ NEXT_STEP = {
     Meaning.UNKNOWN: "bring Postgres back, then nasmigrate status",
 }
 _NOT_ARRIVED = "nasmigrate resume (leads the application to Postgres), or nasmigrate rollback (goes back)"
+_SWITCH_ON = "nasmigrate resume (switches on what a run that did not end has left off)"
 _FINAL = "nothing: the cutover is final"
 _CODES = {
     Meaning.BETWEEN: ExitCode.INCONCLUSIVE,
@@ -113,6 +116,9 @@ def described(
             f"No session of role {ends.roles.application} that began since the opening is there now: the application"
             " has not arrived, or keeps no connection.",
         )
+    off = tuple(_off(context, standing))
+    if off and next_step != _NOT_ARRIVED:
+        next_step = _SWITCH_ON
     return Status(
         command=command,
         source=str(ends.source),
@@ -121,7 +127,7 @@ def described(
         writer=standing.writer,
         says=(*_SAYS[meaning], *absent, *_under_way(context, standing)),
         did=tuple(did),
-        left=tuple(_left(context, standing)),
+        left=(*off, *_left(context, standing)),
         next_step=next_step,
         exit_code=int(_CODES.get(meaning, ExitCode.OK)) if exit_code is None else exit_code,
         control=None
@@ -167,7 +173,7 @@ def _under_way(context: Context, standing: Standing) -> Iterator[str]:
         yield f"{standing.belongs_to} is the file that was cut over; {standing.source} is another one."
     if standing.moved_from is not None:
         yield f"{standing.moved_from}, which was cut over, is gone; {standing.source} is taken for it."
-    alive = control is not None and control.host == platform.node() and _is_ours(control.pid)
+    alive = _is_at_work(control)
     entries, damaged = read_journal(context.base)
     last = entries[-1] if entries else None
     if control is not None and alive and last is not None and last.kind == "begin":
@@ -176,6 +182,22 @@ def _under_way(context: Context, standing: Standing) -> Iterator[str]:
         yield f"The freeze is postponed while {hold_file(context.base)} is there."
     if damaged:
         yield f"{damaged} lines of the journal cannot be read; nothing depends on them."
+
+
+def _off(context: Context, standing: Standing) -> Iterator[str]:
+    """What a run that has ended may have left switched off, as far as the journal knows."""
+    meaning = standing.meaning
+    if meaning not in (Meaning.SQLITE_SERVES, Meaning.POSTGRES_SERVES) or _is_at_work(standing.control):
+        return
+    if may_be_off(context, PAGE):
+        yield "the maintenance page may be on: nasmigrate resume takes it away"
+    if meaning is Meaning.SQLITE_SERVES and may_be_off(context, JOBS):
+        yield "the jobs may be paused: nasmigrate resume lets them run again"
+
+
+def _is_at_work(control: ControlRow | None) -> bool:
+    """Whether the tool that changed the control row last runs still, here."""
+    return control is not None and control.host == platform.node() and _is_ours(control.pid)
 
 
 def _is_ours(pid: int) -> bool:

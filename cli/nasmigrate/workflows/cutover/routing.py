@@ -25,6 +25,7 @@ from nasmigrate.workflows.cutover.ends import Ends
 from nasmigrate.workflows.cutover.hooks import run_hook
 from nasmigrate.workflows.cutover.journal import Journal, read_journal
 from nasmigrate.workflows.cutover.options import Options
+from nasmigrate.workflows.cutover.switches import has_run
 
 _POLL = 0.25
 _HEALTH_LIMIT = 5.0
@@ -183,7 +184,13 @@ def after(these: Routing, point: str, command: str | None, troubles: list[str]) 
     """Run a command whose failure is told and undoes nothing."""
     app, cutover = these.config.app, these.config.cutover
     limit = app.command_timeout if point in type(app).model_fields else cutover.hook_timeout
-    _try(these, troubles, lambda: run_hook(point, command, these.context.base, limit, these.options.runner))
+
+    def run() -> None:
+        run_hook(point, command, these.context.base, limit, these.options.runner)
+        if command is not None:
+            has_run(these.journal, point)
+
+    _try(these, troubles, run)
 
 
 def _try(these: Routing, troubles: list[str], action: Callable[[], None]) -> None:

@@ -39,7 +39,8 @@ from nasmigrate.workflows.cutover.preflight import Ready, preflight
 from nasmigrate.workflows.cutover.routing import Routing, after, forget_earlier, route
 from nasmigrate.workflows.cutover.steps import Steps
 from nasmigrate.workflows.cutover.switch import FROZEN, Opened, Switching, switch
-from nasmigrate.workflows.cutover.watchdog import start_watchdog
+from nasmigrate.workflows.cutover.switches import switch_off, switches
+from nasmigrate.workflows.cutover.watchdog import Watchdog, start_watchdog
 from nasmigrate.workflows.outcome import finish, verdict_of
 from nasmigrate.workflows.prepare import Prepared, make
 from nasmigrate.workflows.proof import Proof, decisions_gate, prove
@@ -100,14 +101,14 @@ def cutover(context: Context, source: Path, target: Target, options: Options) ->
         if not options.scratch:
             forget_earlier(routing)
         stack.callback(_discard_copies, run, PASSES, FROZEN)
-        with _putting_back(routing, steps):
+        watchdog = start_watchdog(run, options, stack)
+        with _putting_back(routing, steps, watchdog):
             with steps("P2"):
                 loaded = bring_up(run, ends, prepared, ready.earlier)
                 proof = _prove(run, ends, prepared, loaded)
             with steps("P3"):
                 loaded = catch_up_passes(run, ends, loaded, limit, clock=options.clock)
-            watchdog = start_watchdog(run, options, stack)
-            _before_freeze(routing)
+            _before_freeze(routing, watchdog)
             assert ready.standing.identity is not None  # noqa: S101 - the preflight reached the target
             switching = Switching(
                 ends=ends,
@@ -182,7 +183,7 @@ def _prove(run: Run, ends: Ends, prepared: Prepared, loaded: Loaded) -> Proof:
     return proof
 
 
-def _before_freeze(routing: Routing) -> None:
+def _before_freeze(routing: Routing, watchdog: Watchdog) -> None:
     """What the operator wants done, or waited for, before anything is held up.
 
     Raises:
@@ -197,13 +198,15 @@ def _before_freeze(routing: Routing) -> None:
     while hold.exists():
         options.sleep(_HOLD_POLL)
     app, hooks = context.config.app, context.config.cutover
-    run_hook("cron_pause", app.cron_pause, context.base, app.command_timeout, options.runner)
+    if switches(context.config):
+        watchdog.prepared()
+    switch_off(context, options, routing.journal, "cron_pause", app.cron_pause)
     run_hook("before_freeze", hooks.before_freeze, context.base, hooks.hook_timeout, options.runner)
-    run_hook("maintenance_on", app.maintenance_on, context.base, app.command_timeout, options.runner)
+    switch_off(context, options, routing.journal, "maintenance_on", app.maintenance_on)
 
 
 @contextmanager
-def _putting_back(routing: Routing, steps: Steps) -> Iterator[None]:
+def _putting_back(routing: Routing, steps: Steps, watchdog: Watchdog) -> Iterator[None]:
     """Around everything from the first write to the opening: what was switched off for the night is switched on again.
 
     Raises:
@@ -222,6 +225,7 @@ def _putting_back(routing: Routing, steps: Steps) -> Iterator[None]:
             troubles: list[str] = []
             after(routing, "maintenance_off", app.maintenance_off, troubles)
             after(routing, "cron_resume", app.cron_resume, troubles)
+        watchdog.decided()
         routing.journal.add("stopped", "", str(error))
         if isinstance(error, SourceError | TargetError | TransferError | SchemaError | ExternalToolError):
             raise RolledBack(

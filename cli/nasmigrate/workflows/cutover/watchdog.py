@@ -2,7 +2,8 @@
 
 Before the fence it may kill the process that holds the source's lock, once the freeze has outlived its limit: a tool
 that is suspended must not keep the application waiting. After that it kills nothing. When the tool is gone, or says
-nothing for too long, before all is decided, it runs `nasmigrate resume` until that ends with an answer.
+nothing for too long, before all is decided, it runs `nasmigrate resume` until that ends with an answer. That is so from
+the moment on at which the maintenance page may be on.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ INCONCLUSIVE = 4
 class Watchdog(Protocol):
     """What the tool tells it."""
 
+    def prepared(self) -> None:
+        """The maintenance page is about to be on, or the jobs to be paused."""
+
     def frozen(self, pid: int, limit: float | None) -> None:
         """Process `pid` holds the source's lock, for `limit` seconds at most."""
 
@@ -52,6 +56,9 @@ class Watchdog(Protocol):
 
 class NoWatchdog:
     """Nobody watches."""
+
+    def prepared(self) -> None:
+        """Ignore."""
 
     def frozen(self, pid: int, limit: float | None) -> None:
         """Ignore."""
@@ -86,6 +93,10 @@ class WatchdogProcess:
         """Its process id."""
         return self._process.pid
 
+    def prepared(self) -> None:
+        """See Watchdog."""
+        self._tell(stage="prepared")
+
     def frozen(self, pid: int, limit: float | None) -> None:
         """See Watchdog."""
         self._tell(stage="frozen", pid=pid, limit=limit)
@@ -99,7 +110,7 @@ class WatchdogProcess:
         self._tell(stage="decided")
 
     def close(self) -> None:
-        """Let it end: with nothing frozen or all decided it goes, else it does its work."""
+        """Let it end: with nothing switched off or all decided it goes, else it does its work."""
         with suppress(OSError):
             if self._process.stdin:
                 self._process.stdin.close()
@@ -168,7 +179,7 @@ def watch(requests: int, settle: Callable[[list[str]], None], *, clock: Callable
         while b"\n" in pending:
             line, _, pending = pending.partition(b"\n")
             state.hear(json.loads(line), clock())
-    if state.stage in ("frozen", "fencing"):
+    if state.stage not in ("begun", "decided"):
         settle(state.resume)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -40,15 +40,15 @@ from nasmigrate.sqlite.source_lock import source_lock
 from nasmigrate.workflows.bring_home import BroughtHome, Homecoming, Ledger, ValuesOutsideCodec, bring_home
 from nasmigrate.workflows.bring_home import settle as settle_home
 from nasmigrate.workflows.cutover.ends import Ends, make_ends
-from nasmigrate.workflows.cutover.hooks import run_hook
 from nasmigrate.workflows.cutover.interrupts import hold_interrupts
 from nasmigrate.workflows.cutover.journal import Journal
 from nasmigrate.workflows.cutover.opening import PATIENCE, lost
 from nasmigrate.workflows.cutover.options import Options
 from nasmigrate.workflows.cutover.routing import Routing, after, route_back
 from nasmigrate.workflows.cutover.steps import Steps
+from nasmigrate.workflows.cutover.switches import switch_off
 from nasmigrate.workflows.cutover.undo import take_over
-from nasmigrate.workflows.cutover.watchdog import start_watchdog
+from nasmigrate.workflows.cutover.watchdog import NoWatchdog, Watchdog, start_watchdog
 from nasmigrate.workflows.outcome import finish
 from nasmigrate.workflows.proof import Proof
 from nasmigrate.workflows.rollback.home import HomeTransaction, home_transaction
@@ -104,10 +104,12 @@ class _Way:
     """How far a rollback is.
 
     `closed`: Postgres may be closed, so that going back is not ours to do. `page`: the maintenance page may be on.
+    `watchdog`: who settles it when we do not.
     """
 
     closed: bool = False
     page: bool = False
+    watchdog: Watchdog = field(default_factory=NoWatchdog)
 
 
 def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result:
@@ -115,11 +117,11 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
     steps = Steps(run, routing.journal, ROLLBACK, common.watcher)
     config = context.config.cutover
     way, proof = _Way(), Proof()
-    with _explained(way), _page_off(routing, way), ExitStack() as stack:
+    with ExitStack() as watching, _explained(way), _page_off(routing, way), ExitStack() as stack:
         with steps("R0", str(ends.source)):
             held, identity = _claimed(ends)
             way.closed = held.state is State.DRAINING
-            watchdog = start_watchdog(run, common, stack)
+            way.watchdog = start_watchdog(run, common, watching)
             target = stack.enter_context(ends.connected())
             recorded, plan, ledger = recorded_run(target, ends)
             drift = _shape(target, plan, recorded.catalogue or {}, options)
@@ -134,9 +136,10 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             touched: set[str] = set()
             done, predicted = _passes(run, target, home, these, ledger, touched, config.max_lock)
             if not common.scratch:
-                app = context.config.app
-                way.page = True
-                run_hook("maintenance_on", app.maintenance_on, context.base, app.command_timeout, common.runner)
+                page, way.page = context.config.app.maintenance_on, True
+                if page is not None and not way.closed:
+                    way.watchdog.prepared()
+                switch_off(context, common, routing.journal, "maintenance_on", page)
             home.keep_readers_out(patience=config.lock_wait, clock=common.clock, sleep=common.sleep)
         locked = common.clock()
         with steps("R1"):
@@ -150,16 +153,15 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             home.require_lock(witness)
         interrupts = stack.enter_context(hold_interrupts())
         with steps("R3"):
-            watchdog.fencing()
+            way.watchdog.fencing()
+            before, way.closed = way.closed, True
             try:
                 services = _close(ends, target, held, common)
             except OpeningInDoubt:
                 raise
             except NasmigrateError:
-                if not way.closed:
-                    watchdog.decided()  # it was refused, and Postgres serves as before
+                way.closed = before  # it was refused, and Postgres serves as before
                 raise
-            way.closed = True
             closed = common.clock()
             steps.committed("R3")
         with steps("R4"):
@@ -168,7 +170,7 @@ def _rolled_back(run: Run, routing: Routing, options: RollbackOptions) -> Result
             interrupts.too_late = True  # SQLite serves, so the application follows
             steps.committed("R4")
             home.require_home(witness, busy=ends.busy)
-            watchdog.decided()
+            way.watchdog.decided()
     with steps("R5"):
         _finish(ends, held, routing, proof)
     proof.gates.insert(
@@ -268,8 +270,10 @@ def _page_off(routing: Routing, way: _Way) -> Iterator[None]:
     except OpeningInDoubt:
         raise  # perhaps nobody serves: the page stays until it is settled
     except BaseException:
-        if way.page and not way.closed:
-            after(routing, "maintenance_off", routing.config.app.maintenance_off, [])
+        if not way.closed:
+            if way.page:
+                after(routing, "maintenance_off", routing.config.app.maintenance_off, [])
+            way.watchdog.decided()
         raise
 
 
