@@ -15,7 +15,7 @@ from nasmigrate.schema.asks import column_asks
 from nasmigrate.schema.codecs import CANDIDATES, REGISTRY, TESTS, SqliteValue
 from nasmigrate.schema.decide import FORCED, candidates_of, decide
 from nasmigrate.schema.evidence import ColumnProfile
-from nasmigrate.schema.model import Column, Index, IndexTerm, SourceSchema, Table
+from nasmigrate.schema.model import Column, ForeignKey, Index, IndexTerm, SourceSchema, Table
 from nasmigrate.schema.plan import Plan
 from nasmigrate.schema.planner import PlanInput, make_plan
 from nasmigrate.schema.planning.draft import accept_line
@@ -220,3 +220,35 @@ def test_evidence_of_labels_adds_up_over_parts() -> None:
     assert rules is not None
     assert (rules.taken, rules.outside, parts[0].nulls) == (Counter({"empty-as-null": 2, "epoch-s": 2}), 0, 3)
     assert rules.forms == Counter({("epoch-s", "integer"): 2})
+
+
+# -- columns of foreign keys -------------------------------------------------------------------------------------
+
+
+def test_a_child_is_tested_as_its_parent_is_over_keys_in_a_ring() -> None:
+    """A child follows its parent's type where it holds every value; a test that was never run cannot say so."""
+
+    def table(name: str, declared: str, parent: str) -> Table:
+        key = ForeignKey(columns=("ID",), parent=parent, parent_columns=("Id",))
+        return Table(name=name, columns=(Column(name="id", declared_type=declared),), foreign_keys=(key,))
+
+    schema = SourceSchema(tables=(table("a", "TEXT", "b"), table("b", "TEXT", "c"), table("c", "UUID", "a")))
+    asks = column_asks(schema, {}, {})
+    assert {name: asked["id"].tests for name, asked in asks.items()} == {name: ("uuid",) for name in "abc"}
+    forced = column_asks(schema, {"b.id": "json"}, {})
+    assert set(forced["a"]["id"].tests) == {"json", "uuid"}
+
+
+def test_a_child_of_a_uuid_is_not_said_to_be_widened() -> None:
+    """It was declared as text and stands as text: there is nothing to accept."""
+    parent = Table(name="p", columns=(Column(name="id", declared_type="UUID"),))
+    key = ForeignKey(columns=("c",), parent="p", parent_columns=("id",))
+    child = Table(name="t", columns=(Column(name="c", declared_type="TEXT"),), foreign_keys=(key,))
+    schema = SourceSchema(tables=(parent, child))
+    profiles = {}
+    for table in schema.tables:
+        scan = Scan(table, column_asks(schema, {}, {})[table.name])
+        scan.add([("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",)])
+        profiles[table.name] = scan.result()
+    findings = make_plan(PlanInput(schema=schema, profiles=profiles)).findings
+    assert [finding.subject for finding in findings if finding.code == "UUID_NOT_CANONICAL"] == ["p.id"]

@@ -20,6 +20,8 @@ def column_asks(
 ) -> dict[str, dict[str, ColumnAsk]]:
     """By table and column: what the profile is asked.
 
+    A column of a foreign key is asked what the column that it points to is asked: it may follow that one's type.
+
     Args:
         schema: of the source.
         forced: `table.column` -> type, as configured.
@@ -39,8 +41,8 @@ def column_asks(
             code="NM0615",
         )
     problems = []
-    asks: dict[str, dict[str, ColumnAsk]] = {table.name: {} for table in schema.tables}
-    for name, (table, column) in columns.items():
+    tests: dict[str, tuple[str, ...]] = {}
+    for name, (_, column) in columns.items():
         wanted, names = forced.get(name), rules.get(name, ())
         if names:
             try:
@@ -52,11 +54,33 @@ def column_asks(
             if wanted is not None and type_name is not None and wanted != type_name:
                 problems.append(f"{name}: the rules {', '.join(names)} lead to {type_name}, the type says {wanted}")
             wanted = target or wanted
-        tests = text_tests(column, wanted)
-        if tests or names:
-            asks[table.name][column.name] = ColumnAsk(tests=tests, rules=names)
+        tests[name] = text_tests(column, wanted)
     if problems:
         raise RuleRefused(
             problems[0], checks=problems, hint="change `rule` or `type` below [columns] in nasmigrate.toml"
         )
+    _follow_parents(schema, tests)
+    asks: dict[str, dict[str, ColumnAsk]] = {table.name: {} for table in schema.tables}
+    for name, (table, column) in columns.items():
+        if tests[name] or name in rules:
+            asks[table.name][column.name] = ColumnAsk(tests=tests[name], rules=rules.get(name, ()))
     return asks
+
+
+def _follow_parents(schema: SourceSchema, tests: dict[str, tuple[str, ...]]) -> None:
+    """Add to the tests of columns of foreign keys those of the columns they point to, however many keys away."""
+    tables = {table.name: table for table in schema.tables}
+    pairs = [
+        (f"{table.name}.{table.column(ours).name}", f"{parent.name}.{parent.column(theirs).name}")
+        for table in schema.tables
+        for key in table.foreign_keys
+        if (parent := tables.get(key.parent)) is not None and len(key.columns) == len(key.parent_columns)
+        for ours, theirs in zip(key.columns, key.parent_columns, strict=True)
+    ]
+    grown = True
+    while grown:
+        grown = False
+        for ours, theirs in pairs:
+            both = tuple(dict.fromkeys(tests[ours] + tests[theirs]))
+            grown = grown or both != tests[ours]
+            tests[ours] = both

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from nasmigrate.schema.codecs import Bytea
 from nasmigrate.schema.codecs.candidate import Family, first_word
+from nasmigrate.schema.decide import text_tests
 from nasmigrate.schema.evidence import label_key
 from nasmigrate.schema.findings.kind import Facts, Kind, odd
 from nasmigrate.schema.oddities import BOM, DOT_ZERO, OVERLENGTH
@@ -15,7 +16,13 @@ _JSON = frozenset({"JSON", "JSONB"})
 
 
 def _labelled(test: str, *labels: str) -> Callable[[Facts], int]:
-    return lambda facts: sum(facts.profile.labels.get(test, Counter())[label] for label in labels)
+    """Counts labels in columns that are to be what is tested: a column may be tested for its parent's sake alone."""
+
+    def count(facts: Facts) -> int:
+        asked = test in text_tests(facts.column, facts.codec.name)
+        return sum(facts.profile.labels.get(test, Counter())[label] for label in labels) if asked else 0
+
+    return count
 
 
 def _numbers_as_bytes(facts: Facts) -> int:

@@ -1,0 +1,17 @@
+CREATE TABLE accounts (id UUID PRIMARY KEY);
+INSERT INTO accounts VALUES ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), ('b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+CREATE TABLE days (day DATE PRIMARY KEY);
+INSERT INTO days VALUES ('2024-01-02'), ('2024-01-03');
+CREATE TABLE forms (id UUID PRIMARY KEY);
+INSERT INTO forms VALUES ('A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11');
+CREATE TABLE bookings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account VARCHAR(36) UNIQUE REFERENCES accounts (id),
+    day TEXT REFERENCES days (day),
+    form TEXT REFERENCES forms (id)
+);
+INSERT INTO bookings (account, day, form) VALUES
+    ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '2024-01-02', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'),
+    (NULL, '2024-01-03', NULL);
+CREATE TABLE a_receipts (id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT REFERENCES bookings (account));
+INSERT INTO a_receipts (account) VALUES ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
