@@ -134,7 +134,8 @@ def test_foreign_keys(inspected: Inspect) -> None:
             c, d,
             e REFERENCES nowhere, f REFERENCES nowhere(z), g REFERENCES keyless,
             CONSTRAINT fk_cd FOREIGN KEY (D, C) REFERENCES pair
-            FOREIGN KEY (c, d) REFERENCES child(d, c)
+            FOREIGN KEY (c, d) REFERENCES child(d, c), FOREIGN KEY (c, d) REFERENCES child(d, z),
+            FOREIGN KEY (a) REFERENCES Parent(rowid)
         );
         """
     )
@@ -148,6 +149,8 @@ def test_foreign_keys(inspected: Inspect) -> None:
         ForeignKey(columns=("g",), parent="keyless", parent_columns=()),
         ForeignKey(columns=("d", "c"), parent="pair", parent_columns=("y", "x"), name="fk_cd"),
         ForeignKey(columns=("c", "d"), parent="child", parent_columns=("d", "c")),
+        ForeignKey(columns=("c", "d"), parent="child", parent_columns=()),
+        ForeignKey(columns=("a",), parent="Parent", parent_columns=()),
     )
 
 

@@ -81,7 +81,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A foreign key; `parent_columns` is resolved (never empty unless the parent is missing)."""
+    """A foreign key; `parent_columns` is resolved: empty where the parent, its key or one of the columns is missing."""
 
     columns: tuple[str, ...]
     parent: str

@@ -316,13 +316,17 @@ class _Inspector:
         return next((name for name in self.xinfo if fold_ascii(name) == fold_ascii(table)), None)
 
     def parent_columns(self, parent: str | None, named: Sequence[str | None]) -> tuple[str, ...]:
-        """The columns a foreign key points at, () when the parent is missing or has no key to stand for them."""
+        """The columns a foreign key points at, () when the parent or one of them is missing, or no key stands for them.
+
+        SQLite takes a key to a column that is not there, or to `rowid`, and refuses it when it is used.
+        """
         if parent is None:
             return ()
         if None in named:
             return self.primary_key(parent)
         spelled = {fold_ascii(row.name): row.name for row in self.xinfo[parent]}
-        return tuple(spelled.get(fold_ascii(name), name) for name in cast("Sequence[str]", named))
+        folded = [fold_ascii(name) for name in cast("Sequence[str]", named)]
+        return tuple(spelled[name] for name in folded) if spelled.keys() >= set(folded) else ()
 
 
 def _internal(name: str) -> bool:

@@ -129,6 +129,8 @@ class Relations:
             if key.parent in {excluded.name for excluded in self._draft.source.excluded}:
                 return "FK_PARENT_EXCLUDED", "that table is excluded", None
             return "FK_PARENT_MISSING", "there is no such table", None
+        if not key.parent_columns:
+            return "FK_MISMATCH", "that table lacks a column it points to, or a primary key to stand for one", None
         if len(key.parent_columns) != len(key.columns):
             return "FK_MISMATCH", "the columns it points to are not a unique key", None
         reason = self._not_unique(parent, key.parent_columns)
