@@ -34,7 +34,8 @@ LOCK_TIMEOUT = "30s"
 _HINTS = {
     "23502": "a row holds NULL where the plan says NOT NULL: plan again from a fresh snapshot",
     "23503": "rows without a parent: see finding FK_ORPHANS and its rules",
-    "23505": "the rows are not unique where the plan says so: plan again from a fresh snapshot",
+    "23505": "the rows are not unique where the plan says so: a rule below [columns] may make two values one, or the"
+    " snapshot is not the plan's: plan again from a fresh one",
     "23514": "a row does not satisfy the check: see finding CHECK_VIOLATED",
     "42501": "the role needs CREATE on the database and on schema public: "
     "GRANT CREATE ON DATABASE …; GRANT CREATE ON SCHEMA public",

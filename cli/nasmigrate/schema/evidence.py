@@ -227,6 +227,14 @@ class Violations:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collisions:
+    """Rows that mapping rules make equal to another one in a unique key: how many, and up to five of their keys."""
+
+    count: int
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ViewFacts:
     """What SQLite says of a view: the names of its columns, or why it cannot be read."""
 

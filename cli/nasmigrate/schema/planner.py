@@ -49,6 +49,7 @@ class _Planner:
         for table in source.schema.tables:
             for column in table.columns:
                 self._columns.decide(table, column.name)
+        self._keys.refuse_collisions()
         if self._draft.refused:
             raise RuleRefused(
                 self._draft.refused[0],

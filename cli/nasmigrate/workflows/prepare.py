@@ -20,6 +20,7 @@ from nasmigrate.schema.plan import Plan
 from nasmigrate.schema.quarantine import kept_rows
 from nasmigrate.schema.selection import Selection, select_tables
 from nasmigrate.sqlite.checks import find_violations
+from nasmigrate.sqlite.collisions import find_collisions
 from nasmigrate.sqlite.open import mapped_errors, open_snapshot
 from nasmigrate.sqlite.orphans import find_orphans
 from nasmigrate.sqlite.profile import ProfileTask, key_bounds, open_profiler, run_profile
@@ -99,6 +100,7 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
         with closing(open_snapshot(source.snapshot)) as connection, mapped_errors(source.snapshot):
             kept = kept_rows(source.schema, orphan_rules)
             orphans = find_orphans(connection, source.schema, kept)
+        collisions = find_collisions(source.snapshot, source.schema, rules, kept)
         views = view_facts(source.snapshot, source.schema)
         violations = find_violations(source.snapshot, source.schema)
     return Profiled(
@@ -109,6 +111,7 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
             excluded=chosen.excluded,
             profiles=profiles,
             orphans=orphans,
+            collisions=collisions,
             views=views,
             violations=violations,
             orphan_rules=orphan_rules,

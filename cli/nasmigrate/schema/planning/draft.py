@@ -10,7 +10,7 @@ from nasmigrate.core.result import Finding, Severity
 from nasmigrate.core.toml import toml_string
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.codecs.temporal import expression_shape
-from nasmigrate.schema.evidence import ColumnProfile, Orphans, TableProfile, ViewFacts, Violations
+from nasmigrate.schema.evidence import Collisions, ColumnProfile, Orphans, TableProfile, ViewFacts, Violations
 from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_strings, translate_predicate, translate_term
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.names import NameMap, Names
@@ -30,9 +30,10 @@ class PlanInput:
     """Everything the planner looks at.
 
     `orphans` is keyed by (table, position of the foreign key), `violations` by (table, position of the CHECK), `views`
-    by name; `forced` and `rules` by `table.column`, as are `orphan_rules`: what to do with rows without a parent;
-    `kept`, by table, is what follows from them. The profiles were asked for the same rules. `excluded` are
-    tables that the schema no longer has; `findings` are those about the file itself.
+    by name, `collisions` by (table, name of the unique index); `forced` and `rules` by `table.column`, as are
+    `orphan_rules`: what to do with rows without a parent; `kept`, by table, is what follows from them. The profiles
+    were asked for the same rules. `excluded` are tables that the schema no longer has; `findings` are those about the
+    file itself.
     """
 
     schema: SourceSchema
@@ -42,6 +43,7 @@ class PlanInput:
     violations: Mapping[tuple[str, int], Violations] = field(default_factory=dict)
     orphan_rules: Mapping[str, str] = field(default_factory=dict)
     kept: Mapping[str, tuple[PlanKept, ...]] = field(default_factory=dict)
+    collisions: Mapping[tuple[str, str], Collisions] = field(default_factory=dict)
     views: Mapping[str, ViewFacts] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -6,7 +6,9 @@ from nasmigrate.schema.codecs.candidate import first_word
 from nasmigrate.schema.model import Affinity, Index, Table
 from nasmigrate.schema.plan import PlanIndex, PlanIndexTerm
 from nasmigrate.schema.planning.draft import Draft
+from nasmigrate.schema.planning.ruled import rules_text
 from nasmigrate.schema.planning.wide import hashed_terms, is_too_wide
+from nasmigrate.schema.rules.codec import Ruled
 
 MAX_BIGINT = 2**63 - 1
 _NUMBERING_WORDS = frozenset({"SERIAL", "BIGSERIAL", "SMALLSERIAL"})
@@ -155,6 +157,27 @@ class Keys:
             and table.column(name).collation == "BINARY"
             and utf8
         )
+
+    def refuse_collisions(self) -> None:
+        """Refuse rules that make rows equal in a unique key that is built; all columns are decided."""
+        for table in self._draft.source.schema.tables:
+            for index in table.indexes:
+                found = self._draft.source.collisions.get((table.name, index.name))
+                left_out = index.origin != "pk" and self._draft.accepts("INDEX_NOT_TRANSLATED", index.name)
+                if found is None or left_out or self.is_mixed(table, index):
+                    continue
+                columns = [table.column(term.column).name for term in index.terms if term.column]
+                codecs = {name: self._draft.codecs[table.name, name] for name in columns}
+                rules = [
+                    f"{rules_text([rule.name for rule in codec.rules.rules])} refused for {table.name}.{name}"
+                    for name, codec in codecs.items()
+                    if isinstance(codec, Ruled)
+                ]
+                if rules:
+                    self._draft.refused.append(
+                        f"{', '.join(rules)}: {found.count} rows would be equal in the unique key"
+                        f" ({', '.join(columns)}) of {table.name} ({'; '.join(found.keys)})"
+                    )
 
     def class_collision(self, table: Table, index: Index) -> bool:
         """A unique column of several classes: 5, '5' and x'35' are three values, equal once written alike."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nasmigrate.core.errors import UnmappableColumn
 from nasmigrate.core.result import Finding
 from nasmigrate.schema.codecs import Codec
@@ -34,14 +36,15 @@ def ruled_codec(
         keys = ", ".join(profile.keys.get(OUTSIDE_KEY, []))
         hints = "; ".join(rule.hint for rule in rules.leading if rule.hint)
         raise Refused(
-            f"{subject}: {_rules(names)} refused, {_count(evidence.outside, 'value')}"
+            f"{subject}: {rules_text(names)} refused, {_count(evidence.outside, 'value')}"
             f" {'is' if evidence.outside == 1 else 'are'} outside ({keys})" + (f": {hints}" if hints else "")
         )
     made = {rule.name: evidence.taken[rule.name] for rule in rules.rules if rule.target is None}
     if any(made.values()) and column.name in table.primary_key:
         keys = ", ".join(key for name in made for key in profile.keys.get(rule_key(name), []))
         raise Refused(
-            f"{subject}: {_rules(names)} refused, it would make {sum(made.values())} NULL in the primary key ({keys})"
+            f"{subject}: {rules_text(names)} refused, it would make {sum(made.values())} NULL in the primary key"
+            f" ({keys})"
         )
     if rules.target == MOMENT:
         return Ruled(moment_codec(profile.rules, names, real=_are_real(column, evidence)), names)
@@ -50,11 +53,12 @@ def ruled_codec(
     except UnmappableColumn as error:
         if rules.target is None:
             raise
-        raise Refused(f"{subject}: {_rules(names)} refused: {error.message}") from error
+        raise Refused(f"{subject}: {rules_text(names)} refused: {error.message}") from error
     return Ruled(inner, names)
 
 
-def _rules(names: tuple[str, ...]) -> str:
+def rules_text(names: Sequence[str]) -> str:
+    """The beginning of a sentence about rules: "rule A is", "the rules A, B are"."""
     return f"rule {names[0]} is" if len(names) == 1 else f"the rules {', '.join(names)} are"
 
 

@@ -1,0 +1,7 @@
+CREATE TABLE t(id INTEGER PRIMARY KEY, u UUID UNIQUE);
+INSERT INTO t VALUES
+    (1, '6BA7B810-9DAD-11D1-80B4-00C04FD430C8'),
+    (2, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'),
+    (3, '6ba7b810-9dad-11d1-80b4-00c04fd430c8'),
+    (4, NULL),
+    (5, NULL);
