@@ -66,6 +66,19 @@ def fit(name: str) -> str:
     return raw[: MAX_BYTES - 9].decode(errors="ignore") + "_" + mark
 
 
+def sequence_name(table: str, column: str) -> str:
+    """What Postgres calls the sequence of an identity column where that name is free.
+
+    The longer of the two names is cut first (`makeObjectName` in indexcmds.c).
+    """
+    parts = [table.encode(), column.encode()]
+    sizes = [len(part) for part in parts]
+    while sum(sizes) > MAX_BYTES - len("__seq"):
+        sizes[0 if sizes[0] > sizes[1] else 1] -= 1
+    cut = [part[:size].decode(errors="ignore") for part, size in zip(parts, sizes, strict=True)]
+    return "_".join((*cut, "seq"))
+
+
 def folded(name: str) -> str:
     """A name in snake case: `createdAt` -> `created_at`, `HTTPServer` -> `http_server`, `Unit no.` -> `unit_no_`."""
     parts = []

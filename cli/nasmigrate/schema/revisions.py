@@ -28,6 +28,7 @@ from nasmigrate.schema.metadata import (
     term_text,
     type_code,
 )
+from nasmigrate.schema.names import Names, sequence_name
 from nasmigrate.schema.plan import Plan, PlanForeignKey, PlanIndex, PlanTable
 
 _LINE_WIDTH = 110
@@ -88,7 +89,7 @@ def render_revisions(plan: Plan) -> tuple[RevisionFile, ...]:
                 revision=tables_id,
                 down_revision=None,
                 plan_hash=plan_hash,
-                upgrade=[_create_table(table) for table in plan.tables],
+                upgrade=[*_create_tables(plan)],
                 downgrade=[_call("op.drop_table", repr(table.name)) for table in reversed(plan.tables)],
             ),
         ),
@@ -212,6 +213,37 @@ def _call(function: str, *arguments: str, folded: bool = False) -> str:
     if not folded and len(line) <= _LINE_WIDTH:
         return line
     return "\n".join((f"    {function}(", *(f"        {argument}," for argument in arguments), "    )"))
+
+
+def _create_tables(plan: Plan) -> Iterator[str]:
+    sequences = _renamed_sequences(plan)
+    for table in plan.tables:
+        yield _create_table(table)
+        if table.identity is not None and table.name in sequences:
+            yield _execute(_rename_sequence(table.name, table.identity.name, sequences[table.name]))
+
+
+def _renamed_sequences(plan: Plan) -> dict[str, str]:
+    """Table -> what its identity sequence is called, where something else has the name that Postgres would give it."""
+    given = {table.name for table in plan.tables} | {view.target for view in plan.views}
+    given |= {table.key_name for table in plan.tables if table.primary_key}
+    given |= {index.name for table in plan.tables for index in table.indexes}
+    wanted = {table.name: sequence_name(table.name, column.name) for table in plan.tables if (column := table.identity)}
+    names = Names()
+    for name in sorted(given | set(wanted.values())):
+        names.take(name, "a relation")
+    return {table: names.free(name, "a sequence") for table, name in wanted.items() if name in given}
+
+
+def _rename_sequence(table: str, column: str, name: str) -> str:
+    """As soon as it is there, before what has its name; Postgres knows what it called it."""
+    sequence = f"pg_get_serial_sequence({_literal(quote_name(table))}, {_literal(column)})"
+    body = f"BEGIN EXECUTE format('ALTER SEQUENCE %s RENAME TO %I', {sequence}, {_literal(name)}); END"
+    return f"DO {_literal(body)}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _create_table(table: PlanTable) -> str:

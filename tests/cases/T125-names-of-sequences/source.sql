@@ -1,0 +1,8 @@
+CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
+CREATE INDEX users_id_seq ON users (name);
+INSERT INTO users VALUES (1, 'a');
+CREATE TABLE "it's" ("a%b" INTEGER PRIMARY KEY);
+CREATE TABLE "it's_a%b_seq" (n INTEGER PRIMARY KEY);
+CREATE TABLE "it's_a%b_seq2" (n INTEGER PRIMARY KEY);
+INSERT INTO "it's" VALUES (7);
+INSERT INTO "it's_a%b_seq" VALUES (3);
