@@ -160,6 +160,19 @@ def test_collations_of_columns_decide_equality() -> None:
     assert isinstance(custom, NotTranslated)
 
 
+@pytest.mark.parametrize(
+    "text", ["length(w) < 5", "w = x'63'", "w IN (x'63')", "coalesce(w, x'63') = x'63'", "CASE WHEN id THEN w END IS b"]
+)
+def test_bytes_that_are_no_blobs_are_not_taken_for_some(text: str) -> None:
+    """'héé' has three characters and five bytes, and text never equals a blob: both would change what a CHECK says."""
+    columns = {"id": "bigint", "b": "bytea", "w": "bytea"}
+    assert isinstance(translate_predicate(text, columns=columns), Translated)
+    outcome = translate_predicate(text, columns=columns, held_as_bytes={"W"})
+    assert isinstance(outcome, NotTranslated)
+    assert "text or numbers that stand as bytea" in outcome.reason
+    assert isinstance(translate_predicate("w IS NOT NULL", columns=columns, held_as_bytes={"w"}), Translated)
+
+
 def test_text_order_is_refused_in_a_utf16_database() -> None:
     assert isinstance(translate_predicate("name < 'b'", columns=COLUMNS, utf8=False), NotTranslated)
     assert isinstance(translate_predicate("name = 'b'", columns=COLUMNS, utf8=False), Translated)

@@ -6,7 +6,7 @@ what is translated is still proven on the real server in rehearsal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from nasmigrate.schema.expressions.agree import stored_as, truth, typed
 from nasmigrate.schema.expressions.defaults import default_sql
@@ -74,6 +74,7 @@ def translate_predicate(
     text_shapes: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     utf8: bool = True,
+    held_as_bytes: Collection[str] = (),
 ) -> Translated | NotTranslated:
     """Translate a CHECK or the WHERE of a partial index; NULL is as good as true for a CHECK in both systems.
 
@@ -84,10 +85,20 @@ def translate_predicate(
         text_shapes: shapes of the columns whose dates were text; without them dates compare with nothing.
         names: what columns are called in PostgreSQL, where that is not their name in the source.
         utf8: False for a UTF-16 database, where text sorts otherwise.
+        held_as_bytes: columns of type bytea that hold text or numbers in SQLite: it does not look into those as into
+            blobs, nor compare them so. They may be asked for NULL.
     """
     try:
         value = truth(
-            _value(sql, columns=columns, collations=collations, text_shapes=text_shapes, names=names, utf8=utf8)
+            _value(
+                sql,
+                columns=columns,
+                collations=collations,
+                text_shapes=text_shapes,
+                names=names,
+                utf8=utf8,
+                held_as_bytes=held_as_bytes,
+            )
         )
     except Refusal as refusal:
         return NotTranslated(reason=refusal.reason)
@@ -102,6 +113,7 @@ def translate_term(
     text_shapes: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     utf8: bool = True,
+    held_as_bytes: Collection[str] = (),
     target_type: str | None = None,
 ) -> Translated | NotTranslated:
     """Translate a key term of an index, or with `target_type` the expression of a generated column of that type.
@@ -109,7 +121,15 @@ def translate_term(
     The other arguments are those of translate_predicate. The result has no parentheses around it.
     """
     try:
-        value = _value(sql, columns=columns, collations=collations, text_shapes=text_shapes, names=names, utf8=utf8)
+        value = _value(
+            sql,
+            columns=columns,
+            collations=collations,
+            text_shapes=text_shapes,
+            names=names,
+            utf8=utf8,
+            held_as_bytes=held_as_bytes,
+        )
         written = typed(value) if target_type is None else stored_as(value, TypeName.parse(target_type))
     except Refusal as refusal:
         return NotTranslated(reason=refusal.reason)
@@ -124,9 +144,16 @@ def _value(
     text_shapes: Mapping[str, str] | None,
     names: Mapping[str, str] | None,
     utf8: bool,
+    held_as_bytes: Collection[str],
 ) -> Value:
     translator = Translator(
-        read(sql), columns=columns, collations=collations or {}, shapes=text_shapes or {}, names=names or {}, utf8=utf8
+        read(sql),
+        columns=columns,
+        collations=collations or {},
+        shapes=text_shapes or {},
+        names=names or {},
+        utf8=utf8,
+        held_as_bytes=held_as_bytes,
     )
     try:
         return translator.translate()

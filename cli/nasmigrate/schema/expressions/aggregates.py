@@ -68,4 +68,4 @@ def extreme(name: str, value: Value, *, where: str, utf8: bool) -> Value:
 
 
 def _is_plain(value: Value) -> bool:
-    return value.kind != Kind.OPAQUE and (value.collation or "BINARY") == "BINARY"
+    return value.kind not in (Kind.OPAQUE, Kind.HELD_AS_BYTES) and (value.collation or "BINARY") == "BINARY"

@@ -177,7 +177,7 @@ def merged(values: Sequence[Value]) -> tuple[list[str], Value]:
         raise Refusal("its branches are " + " and ".join(sorted(kinds)))
     kind = kinds.pop()
     result = Value(sql="", kind=kind)
-    if kind == Kind.OPAQUE:
+    if kind in (Kind.OPAQUE, Kind.HELD_AS_BYTES):
         raise Refusal(f"{solid[0].described} as a branch")
     if kind in (Kind.MOMENT, Kind.NUMERIC):
         first = solid[0]

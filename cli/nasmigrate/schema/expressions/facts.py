@@ -67,6 +67,7 @@ class Kind(StrEnum):
     NUMERIC = "a numeric"
     TEXT = "text"
     BYTES = "bytes"
+    HELD_AS_BYTES = "text or numbers that stand as bytea"
     MOMENT = "a date or time"
     OPAQUE = "a value of another type"
 

@@ -259,6 +259,8 @@ class QueryTranslator(Scope):
             if distinct and value.sql not in {output.sql for output in outputs}:
                 raise Refusal("ORDER BY of another expression than those that are DISTINCT")
             sql = value.operand
+            if value.kind == Kind.HELD_AS_BYTES:
+                raise Refusal(f"ORDER BY {value.described}")
             if value.kind == Kind.TEXT:
                 # What is ordered is compared with itself, as by a comparison.
                 sql, _ = comparable(value, Value(sql="", kind=Kind.TEXT, collation=collation or value.collation),

@@ -11,8 +11,8 @@ from nasmigrate.schema.expressions.facts import Kind, TypeName, Value, quote_nam
 class RelationColumn:
     """A column that a SELECT may read.
 
-    `target` is its name in PostgreSQL. `like` is whatever the caller wants back for an output that holds the same
-    kind of values.
+    `target` is its name in PostgreSQL. `held_as_bytes` says of a bytea that it holds other than blobs in SQLite. `like`
+    is whatever the caller wants back for an output that holds the same kind of values.
     """
 
     name: str
@@ -20,6 +20,7 @@ class RelationColumn:
     pg_type: str
     collation: str = "BINARY"
     shape: str | None = None
+    held_as_bytes: bool = False
     like: object = None
 
     def value(self, alias: str) -> Value:
@@ -27,7 +28,7 @@ class RelationColumn:
         kind = TypeName.parse(self.pg_type)
         return Value(
             sql=f"{quote_name(alias)}.{quote_name(self.target)}",
-            kind=kind.kind,
+            kind=Kind.HELD_AS_BYTES if self.held_as_bytes else kind.kind,
             type=kind,
             collation=self.collation,
             shape=self.shape,
@@ -78,6 +79,7 @@ class Output:
             pg_type=self.pg_type,
             collation=self.value.collation or "BINARY",
             shape=self.value.shape,
+            held_as_bytes=self.value.kind == Kind.HELD_AS_BYTES,
             like=self.like if like is None else like,
         )
 
@@ -85,4 +87,4 @@ class Output:
     def is_comparable(self) -> bool:
         """Whether equal values are equal in both systems, byte by byte: what DISTINCT, GROUP BY and UNION take."""
         binary = self.value.kind != Kind.TEXT or (self.value.collation or "BINARY") == "BINARY"
-        return binary and self.pg_type != "json"
+        return binary and self.value.kind != Kind.HELD_AS_BYTES and self.pg_type != "json"

@@ -9,7 +9,7 @@ goes on with a REAL or an infinity. The row is refused; no other value is ever s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from sqlglot import exp
@@ -48,7 +48,8 @@ class Translator:
     """Translates the nodes of one expression over one table's columns.
 
     `collations`, `shapes` and `names` are per column: its SQLite collation (BINARY when missing), the shape of its
-    stored dates, its name in PostgreSQL. `utf8` is False for a UTF-16 database, whose text sorts by other bytes.
+    stored dates, its name in PostgreSQL. `held_as_bytes` are those whose bytes are no blobs in SQLite. `utf8` is False
+    for a UTF-16 database, whose text sorts by other bytes.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Translator:
         shapes: Mapping[str, str],
         names: Mapping[str, str],
         utf8: bool,
+        held_as_bytes: Collection[str] = (),
     ) -> None:
         self._source = source
         self._columns = {fold(name): names.get(name, name) for name in columns}
@@ -67,6 +69,7 @@ class Translator:
         self._collations = {fold(name): value for name, value in collations.items()}
         self._shapes = {fold(name): value for name, value in shapes.items()}
         self._utf8 = utf8
+        self._held_as_bytes = {fold(name) for name in held_as_bytes}
         self._nodes: dict[type[exp.Expr], tuple[frozenset[str], Callable[..., Value]]] = {
             exp.Paren: (frozenset({"this"}), self._paren),
             exp.Column: (frozenset({"this", "table"}), self._column),
@@ -139,7 +142,7 @@ class Translator:
         kind = self._types[folded]
         return Value(
             sql=quote_name(self._columns[folded]),
-            kind=kind.kind,
+            kind=Kind.HELD_AS_BYTES if folded in self._held_as_bytes else kind.kind,
             type=kind,
             collation=self._collations.get(folded, "BINARY"),
             shape=self._shapes.get(folded),

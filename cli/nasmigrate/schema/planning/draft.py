@@ -152,6 +152,7 @@ class Draft:
             text_shapes=self.shapes(table),
             names=self.column_names[table.name],
             utf8=self._utf8,
+            held_as_bytes=self.held_as_bytes(table),
         )
 
     def term(self, table: Table, sql: str, *, target_type: str | None = None) -> Translated | NotTranslated:
@@ -163,6 +164,7 @@ class Draft:
             text_shapes=self.shapes(table),
             names=self.column_names[table.name],
             utf8=self._utf8,
+            held_as_bytes=self.held_as_bytes(table),
             target_type=target_type,
         )
 
@@ -172,6 +174,15 @@ class Draft:
 
     def _collations(self, table: Table) -> dict[str, str]:
         return {column.name: column.collation for column in table.columns if column.collation != "BINARY"}
+
+    def held_as_bytes(self, table: Table) -> frozenset[str]:
+        """Columns whose text or numbers became bytes: neither their lengths nor what they equal are those of a blob."""
+        return frozenset(
+            column.name
+            for column in table.columns
+            if self.codecs[table.name, column.name].pg_type == "bytea"
+            and self.profile(table, column.name).classes.keys() - {"blob"}
+        )
 
     def shapes(self, table: Table) -> dict[str, str]:
         """Columns whose text became dates or times, with the shape it had; all of it."""

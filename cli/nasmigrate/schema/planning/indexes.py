@@ -63,8 +63,10 @@ class Indexes:
 
     def _is_folded(self, table: Table, index: Index) -> bool:
         """Whether a primary key compares text otherwise than by its bytes: then it takes an index beside the key."""
+        compared_as_text = {name for name, pg_type in self._draft.types(table).items() if pg_type == "text"}
+        compared_as_text |= self._draft.held_as_bytes(table)
         return not self._keys.is_mixed(table, index) and any(
-            term.collation != "BINARY" and term.column and self._draft.types(table)[term.column] == "text"
+            term.collation != "BINARY" and term.column and table.column(term.column).name in compared_as_text
             for term in index.terms
         )
 
@@ -88,8 +90,11 @@ class Indexes:
         quoted = '"' + name.replace('"', '""') + '"'
         stored = '"' + table.column(term.column).name.replace('"', '""') + '"'
         collation = term.collation.upper()
-        if collation == "BINARY" or self._draft.types(table)[table.column(term.column).name] != "text":
-            return PlanIndexTerm(column=table.column(term.column).name, descending=term.descending)
+        column = table.column(term.column).name
+        if collation != "BINARY" and column in self._draft.held_as_bytes(table):
+            return NotTranslated(reason=f"{column} stands as bytea, which has no collation {collation}")
+        if collation == "BINARY" or self._draft.types(table)[column] != "text":
+            return PlanIndexTerm(column=column, descending=term.descending)
         if collation == "NOCASE":
             # SQLite folds ASCII only; this is its exact equivalent (trap T104).
             self._draft.find(

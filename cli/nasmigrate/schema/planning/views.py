@@ -76,6 +76,7 @@ class Views:
     def _of_table(self, table: PlanTable) -> Relation:
         source = self._draft.source.schema.table(table.name)
         shapes: Mapping[str, str] = self._draft.shapes(source)
+        held_as_bytes = self._draft.held_as_bytes(source)
         return Relation(
             name=table.name,
             target=table.target,
@@ -86,6 +87,7 @@ class Views:
                     pg_type=column.pg_type,
                     collation=source.column(column.name).collation,
                     shape=shapes.get(column.name),
+                    held_as_bytes=column.name in held_as_bytes,
                     like=column,
                 )
                 for column in table.columns
