@@ -38,16 +38,22 @@ from nasmigrate.workflows.source import file_state, reopen_source
 FOLDER = "night"
 _ROWS = 20
 """Rows per column that are changed on Postgres before the way back."""
+_NAMED = 5
+"""Tables that a gate names."""
 _START_LIMIT = 20.0
 """Seconds for the writer to begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearsedNight:
-    """What the rehearsed cutover measured, in seconds; both None when it did not come so far."""
+    """What the rehearsed cutover measured, in seconds; both None when it did not come so far.
+
+    `written` says whether anything was written to the copy meanwhile.
+    """
 
     freeze: float | None = None
     pause: float | None = None
+    written: bool = False
 
 
 def rehearse_cutover(run: Run, conninfo: str, prepared: Prepared, proof: Proof) -> RehearsedNight:
@@ -69,13 +75,16 @@ def rehearse_cutover(run: Run, conninfo: str, prepared: Prepared, proof: Proof) 
     try:
         journal_mode = _copy(prepared, copy)
         with _roles(conninfo):
-            with _writing(copy, prepared.plan), run.phase("cutover", "of a copy, under writes"):
+            with _writing(copy, prepared) as writes, run.phase("cutover", "of a copy, under writes"):
                 went = cutover(quiet, copy, target, options)
-            proof.add(_gate("cutover", went, f"a copy ({journal_mode}) was cut over under writes to every table"))
+            written = _written(writes)
+            proof.add(_gate("cutover", went, f"a copy ({journal_mode}) was cut over{_under(written, prepared.plan)}"))
             with run.phase("rollback", "of the copy, with rows written on Postgres"):
-                changed = _write_on_postgres(conninfo, prepared.plan)
+                changed = _write_on_postgres(conninfo, prepared)
                 back = rollback(quiet, copy, target, RollbackOptions(common=options))
-            proof.add(_gate("rollback", back, f"{changed} rows written on Postgres came home"))
+            home = f"{changed} rows written on Postgres came home"
+            none = "no row was changed on Postgres, so none had to come home"
+            proof.add(_gate("rollback", back, home if changed else none))
             with run.phase("home again"):
                 _compare(run, conninfo, prepared.plan, copy, proof)
     except NasmigrateError as error:
@@ -86,7 +95,7 @@ def rehearse_cutover(run: Run, conninfo: str, prepared: Prepared, proof: Proof) 
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     freeze = went.rates["freeze_seconds"]
-    return RehearsedNight(freeze=freeze, pause=freeze + went.rates["open_seconds"])
+    return RehearsedNight(freeze=freeze, pause=freeze + went.rates["open_seconds"], written=bool(written))
 
 
 def predicted(prediction: Prediction, night: RehearsedNight) -> Prediction:
@@ -97,7 +106,8 @@ def predicted(prediction: Prediction, night: RehearsedNight) -> Prediction:
         update={
             "write_pause_seconds": round(night.pause, 2),
             "write_pause_basis": (
-                f"measured on a copy under synthetic writes: {night.freeze:.2f} s from the lock to the fence,"
+                f"measured on a copy {'under synthetic writes' if night.written else 'that nothing wrote to'}:"
+                f" {night.freeze:.2f} s from the lock to the fence,"
                 f" {night.pause - night.freeze:.2f} s from there to the opening; the application's own restart comes"
                 " on top"
             ),
@@ -128,11 +138,13 @@ def _copy(prepared: Prepared, copy: Path) -> str:
 
 
 @contextmanager
-def _writing(copy: Path, plan: Plan) -> Iterator[None]:
-    writes = copy.with_name("writes.json")
-    writes.write_text(json.dumps(list(statements(plan))), encoding="utf-8")
+def _writing(copy: Path, prepared: Prepared) -> Iterator[Path]:
+    """While there are synthetic writes; the file names the tables that had one."""
+    writes, written = copy.with_name("writes.json"), copy.with_name("written.jsonl")
+    writes.write_text(json.dumps(statements(prepared.plan, prepared.source.schema)), encoding="utf-8")
+    written.touch(mode=0o600)
     process = subprocess.Popen(
-        [sys.executable, "-m", "nasmigrate.workflows.rehearsal_writer", str(copy), str(writes)],
+        [sys.executable, "-m", "nasmigrate.workflows.rehearsal_writer", str(copy), str(writes), str(written)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -143,10 +155,25 @@ def _writing(copy: Path, plan: Plan) -> Iterator[None]:
         wal = copy.with_name(f"{copy.name}-wal")
         while not wal.exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
-        yield
+        yield written
     finally:
         process.kill()
         process.wait()
+
+
+def _written(writes: Path) -> set[str]:
+    """The tables that were written to; a line that the end of the writer cut off does not count."""
+    lines = writes.read_text(encoding="utf-8").splitlines(keepends=True)
+    return {json.loads(line) for line in lines if line.endswith("\n")}
+
+
+def _under(written: set[str], plan: Plan) -> str:
+    """How many tables were written to during the cutover, and which were not."""
+    if not written:
+        return "; nothing was written to it meanwhile"
+    others = sorted(table.name for table in plan.tables if table.name not in written)
+    shown = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+    return f" under writes to {len(written)} of {len(plan.tables)} tables" + (f", none to {shown}" if others else "")
 
 
 @contextmanager
@@ -168,12 +195,12 @@ def _roles(conninfo: str) -> Iterator[None]:
                 connection.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
-def _write_on_postgres(conninfo: str, plan: Plan) -> int:
-    """Change some rows of every table as the application would; how many."""
+def _write_on_postgres(conninfo: str, prepared: Prepared) -> int:
+    """Change some rows of each table that has a column to write to, as the application would; how many."""
     changed = 0
     with connected(conninfo) as connection:
-        for table in plan.tables:
-            names, rows = writable_columns(table), _ROWS
+        for table in prepared.plan.tables:
+            names, rows = writable_columns(table, prepared.source.schema.table(table.name)), _ROWS
             if has_originals(connection, table.name):
                 # The value of one row in many would make them alike, and what each held could not be told. A row
                 # without a key keeps what it held too, but the round trip knows originals by the whole row alone.
