@@ -18,7 +18,7 @@ import pytest
 from support.plants import CARELESS_CHILD
 
 from nasmigrate.core.errors import FenceLost, SourceError, SourceLocked, StateError
-from nasmigrate.sqlite.fence import FENCE_TABLE, MESSAGE, Fence, drop_fence, make_fence, read_fence
+from nasmigrate.sqlite.fence import FENCE_TABLE, MESSAGE, Fence, drop_fence, make_fence, read_fence, ways_home_closed
 from nasmigrate.sqlite.live import FreezeExpired, LiveProcess, LockLost, fence_of, live_process
 from nasmigrate.sqlite.live_child import LiveFile, Refused
 from nasmigrate.sqlite.open import open_source
@@ -380,3 +380,13 @@ def test_a_table_that_no_rollback_could_write_is_named_before_anything_is(tmp_pa
             process.freeze(busy=1.0, limit=5.0)
         assert "no rollback could bring rows home" in str(refused.value.hint)
         application.execute("INSERT INTO t (a) VALUES ('x')")
+
+
+def test_an_index_by_the_applications_collation_closes_the_way_home(tmp_path: Path) -> None:
+    """No rollback could write a row that such an index holds; that is said before anything is fenced."""
+    path = tmp_path / "app.db"
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.create_collation("german", lambda one, other: (one > other) - (one < other))
+        connection.execute("CREATE TABLE people (name TEXT); CREATE INDEX by_name ON people (name COLLATE german)")
+    with closing(apsw.Connection(str(path))) as connection:
+        assert ways_home_closed(connection) == (("people", "the collation german"),)

@@ -12,7 +12,7 @@ import pytest
 from nasmigrate.core.errors import SchemaError, SourceCorrupt, SourceEmpty, SourceError
 from nasmigrate.schema.model import Check, Column, ForeignKey, IndexTerm, OtherObject, SourceSchema, Table
 from nasmigrate.sqlite import inspect as inspect_module
-from nasmigrate.sqlite.inspect import inspect
+from nasmigrate.sqlite.inspect import count_rows, inspect
 from nasmigrate.sqlite.open import open_source
 
 Inspect = Callable[..., SourceSchema]
@@ -328,3 +328,17 @@ def test_a_misread_table_is_refused(
     monkeypatch.setattr(inspect_module, "parse_create_table", lambda sql: misread)
     with pytest.raises(SchemaError, match=fact):
         inspected("CREATE TABLE t(a, b)")
+
+
+def test_rows_are_counted_beside_an_index_by_the_applications_collation(tmp_path: Path) -> None:
+    """SQLite counts by the smallest index, and cannot open that one."""
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.create_collation("LOCALIZED", lambda one, other: (one > other) - (one < other))
+        db.executescript(
+            "CREATE TABLE x (a INTEGER PRIMARY KEY, b TEXT, c TEXT); CREATE INDEX xb ON x (b COLLATE LOCALIZED);"
+            "INSERT INTO x (b, c) VALUES ('a', 'long'), ('b', 'long');"
+            "CREATE TABLE y (a TEXT COLLATE LOCALIZED PRIMARY KEY) WITHOUT ROWID; INSERT INTO y VALUES ('a');"
+        )
+    with closing(open_source(path)) as connection:
+        assert (count_rows(connection, "x"), count_rows(connection, "y")) == (2, 1)

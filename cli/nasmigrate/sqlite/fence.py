@@ -14,7 +14,7 @@ import apsw
 
 from nasmigrate.sqlite.quoting import quote_ident
 from nasmigrate.sqlite.schema_text import OURS
-from nasmigrate.sqlite.stand_ins import function_of_stored_parts, nothing, with_stand_ins
+from nasmigrate.sqlite.stand_ins import need_of_stored_parts, nothing, with_stand_ins
 
 FENCE_TABLE: Final = "_nasmigrate_fence"
 MESSAGE: Final = "nasmigrate: this database has moved to PostgreSQL and takes no writes; see `nasmigrate status`"
@@ -91,15 +91,15 @@ def fenced_tables(connection: apsw.Connection) -> tuple[str, ...]:
 
 
 def ways_home_closed(connection: apsw.Connection) -> tuple[tuple[str, str], ...]:
-    """Tables that nobody but the application can write, each with a function that only it has.
+    """Tables that nobody but the application can write, each with a function or collation that only it has.
 
-    An index or a generated column calls it. Such a table could be fenced, but no rollback could bring a row home.
+    An index or a generated column needs it. Such a table could be fenced, but no rollback could bring a row home.
 
     Raises:
         apsw.Error: SQLite failed.
     """
-    found = ((table, function_of_stored_parts(connection, table)) for table in fenced_tables(connection))
-    return tuple((table, function) for table, function in found if function is not None)
+    found = ((table, need_of_stored_parts(connection, table)) for table in fenced_tables(connection))
+    return tuple((table, need) for table, need in found if need is not None)
 
 
 def make_fence(connection: apsw.Connection, fence: Fence) -> int:

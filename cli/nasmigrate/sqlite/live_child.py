@@ -103,8 +103,8 @@ class LiveFile:
         # EXTRA also syncs the folder after the journal is deleted, which is what commits there.
         connection.pragma("synchronous", "FULL" if journal_mode == "wal" else "EXTRA")
         if closed := ways_home_closed(connection):
-            tables = "; ".join(f"table {table}: {function}()" for table, function in closed)
-            raise Refused("functions", f"an index or a generated column calls what only the application has: {tables}")
+            tables = "; ".join(f"table {table}: {need}" for table, need in closed)
+            raise Refused("functions", f"an index or a generated column needs what only the application has: {tables}")
         connection.execute("BEGIN IMMEDIATE").fetchall()
         limit = request.get("limit")
         self.deadline = None if limit is None else self._clock() + float(limit)

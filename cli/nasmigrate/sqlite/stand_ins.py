@@ -17,6 +17,7 @@ import apsw
 from nasmigrate.sqlite.quoting import quote_ident
 
 _MISSING: Final = re.compile(r"(?:no such|unknown) function: (?P<name>.+?)(?:\(\))?")
+_MISSING_COLLATION: Final = re.compile(r"no such collation sequence: (?P<name>.+)")
 _MOST: Final = 1000
 
 Result = TypeVar("Result")
@@ -25,6 +26,12 @@ Result = TypeVar("Result")
 def missing_function(error: Exception) -> str | None:
     """The name of the function that SQLite misses, None when the error is another."""
     found = _MISSING.fullmatch(str(error)) if isinstance(error, apsw.SQLError) else None
+    return found["name"] if found else None
+
+
+def missing_collation(error: Exception) -> str | None:
+    """The name of the collation that SQLite misses, None when the error is another."""
+    found = _MISSING_COLLATION.fullmatch(str(error)) if isinstance(error, apsw.SQLError) else None
     return found["name"] if found else None
 
 
@@ -56,13 +63,37 @@ def with_stand_ins(
             )
 
 
+def with_any_order(connection: apsw.Connection, action: Callable[[], Result]) -> Result:
+    """What `action` comes to, with some order in place of each collation that only the application has.
+
+    For statements that compare nothing by it; the connection does not keep it.
+
+    Raises:
+        apsw.Error: of the action.
+    """
+    registered: list[str] = []
+    try:
+        while True:
+            try:
+                return action()
+            except apsw.SQLError as error:
+                name = missing_collation(error)
+                if name is None or name in registered:
+                    raise
+                registered.append(name)
+                connection.create_collation(name, lambda one, other: (one > other) - (one < other))
+    finally:
+        for name in registered:
+            connection.create_collation(name, None)
+
+
 def nothing(*_: object) -> None:
     """A stand-in that gives NULL, for what is rolled back."""
 
 
 @contextmanager
 def without_opaque_checks(connection: apsw.Connection, table: str) -> Iterator[None]:
-    """While rows of the table are written: its CHECKs rest, if one calls a function that only the application has.
+    """While rows of the table are written: its CHECKs rest, if one needs what only the application has.
 
     Then nobody but the application can say whether a row satisfies it. The CHECKs of all other tables act.
     """
@@ -77,16 +108,16 @@ def without_opaque_checks(connection: apsw.Connection, table: str) -> Iterator[N
         connection.pragma("ignore_check_constraints", before)
 
 
-def function_of_stored_parts(connection: apsw.Connection, table: str) -> str | None:
-    """A function, known to the application alone, that an index or a generated column of the table calls, or None.
+def need_of_stored_parts(connection: apsw.Connection, table: str) -> str | None:
+    """A function or collation of the application alone that an index or a generated column of the table needs, or None.
 
-    Without it no row of the table can be written: SQLite would have to compute what it stores.
+    Without it no row of the table can be written: SQLite would have to compute or to order what it stores.
     """
     return _write_misses(connection, table, checks=False)
 
 
 def _write_misses(connection: apsw.Connection, table: str, *, checks: bool = True) -> str | None:
-    """The function that SQLite misses to write a row; triggers do not count. Nothing is written."""
+    """What SQLite misses to write a row, as a reason names it; triggers do not count. Nothing is written."""
     columns = [
         str(name)
         for (name,) in connection.execute(
@@ -102,7 +133,10 @@ def _write_misses(connection: apsw.Connection, table: str, *, checks: bool = Tru
     try:
         connection.execute(f"EXPLAIN INSERT INTO main.{quote_ident(table)} ({names}) VALUES ({marks})").fetchall()  # noqa: S608
     except apsw.SQLError as error:
-        return missing_function(error)  # of another error the write itself tells
+        function, collation = missing_function(error), missing_collation(error)
+        if function is not None:
+            return f"{function}()"
+        return None if collation is None else f"the collation {collation}"  # of another error the write itself tells
     finally:
         connection.pragma("ignore_check_constraints", ignored)
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, triggers)

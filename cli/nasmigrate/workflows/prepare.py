@@ -84,9 +84,12 @@ def profile(run: Run, source: Source, chosen: Selection, forced: Mapping[str, st
     Raises:
         SchemaError: a setting speaks of a column that is not there.
         RuleRefused: rules of one column cannot be combined, or not with its type.
+        SourceError: a column compares by a collation of the application's own.
     """
     from nasmigrate.schema.planning.draft import PlanInput
+    from nasmigrate.schema.planning.limits import check_collations
 
+    check_collations(chosen.schema)
     config = run.context.config
     rules = {name: section.value_rules for name, section in config.columns.items() if section.value_rules}
     orphan_rules = {name: section.orphan_rule for name, section in config.columns.items() if section.orphan_rule}

@@ -1,11 +1,12 @@
-"""What no table of Postgres can hold: such a source is refused before anything is written."""
+"""What no table of Postgres can hold, or no one could bring back: such a source is refused before any write."""
 
 from __future__ import annotations
 
-from nasmigrate.core.errors import TableTooWide, ValueTooLarge
-from nasmigrate.schema.model import Table
+from nasmigrate.core.errors import SourceError, TableTooWide, ValueTooLarge
+from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.planning.draft import Draft
 
+_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
 FIELD_BYTES = 2**30 - 1024
 """Bytes of the largest value: a field, with its headers and the rest of its row in COPY, stays below 1 GiB."""
 MAX_COLUMNS = 1600
@@ -36,6 +37,27 @@ def check_values(draft: Draft) -> None:
             checks[0],
             checks=checks,
             hint=f"length(CAST(column AS BLOB)) > {FIELD_BYTES} finds the rows in SQLite; keep such values elsewhere",
+        )
+
+
+def check_collations(schema: SourceSchema) -> None:
+    """Refuse columns that compare by a collation of the application's own: no one else can even create their table.
+
+    Raises:
+        SourceError: there is one.
+    """
+    checks = [
+        f"{table.name}.{column.name} compares by {column.collation}, a collation that only the application has"
+        for table in schema.tables
+        for column in table.columns
+        if column.collation.upper() not in _COLLATIONS
+    ]
+    if checks:
+        raise SourceError(
+            f"{checks[0]}: its rows can neither be proven nor brought home",
+            hint="let the application make the table anew, the column with COLLATE NOCASE or none",
+            details={"checks": checks},
+            code="NM0711",
         )
 
 
