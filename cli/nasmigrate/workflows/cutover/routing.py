@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import stat
@@ -96,8 +97,8 @@ def route(these: Routing, *, again: bool = False) -> Gate:
     if file is not None:
 
         def set_up() -> None:
-            _remember(these, _TO_POSTGRES, file, _keys(these))
             keep_backup(file)
+            _remember(these, _TO_POSTGRES, file, _keys(these), before=_digest(backup_path(file)))
             set_lines(file, _values(these))
             if file.stat().st_mode & stat.S_IROTH:
                 these.context.reporter.note(f"{file} can be read by every user of this machine: chmod o-r")
@@ -138,15 +139,17 @@ def _set_back(these: Routing) -> list[str]:
         ConfigError: a file leads to Postgres, and its copy from before is gone.
     """
     file, (set_files, set_back) = these.env_file, _remembered(these)
-    files = {name: keys for name, keys in set_files.items() if backup_path(name).exists()}
+    files = {name: found.keys for name, found in set_files.items() if backup_path(name).exists()}
     if file is not None and backup_path(file).exists():
-        files.setdefault(file, _keys(these))
+        files.setdefault(file, tuple(_keys(these)))
     for name, keys in files.items():
         # Told first: without a copy, an attempt that died has put it back.
         _remember(these, _TO_SQLITE, name, keys)
         put_back(name, keys)
     if file is None or file in files or file in set_back:
         return []
+    if file in set_files and set_files[file].before == _digest(file):
+        return []  # somebody has put it back
     if file in set_files or holds_lines(file, _values(these)):
         raise ConfigError(
             f"{file}: no copy from before the cutover is there; set {', '.join(_keys(these))} back by hand",
@@ -155,24 +158,42 @@ def _set_back(these: Routing) -> list[str]:
     return [f"{file} was left as it is, as nothing was set there for Postgres: see that it leads to SQLite"]
 
 
-def _remember(these: Routing, engine: str, file: Path, keys: Collection[str]) -> None:
-    these.journal.add(_ENV_FILE, "", json.dumps({"engine": engine, "file": str(file), "keys": list(keys)}))
+@dataclass(frozen=True, slots=True)
+class _SetUp:
+    """What the journal knows of a file that was set for Postgres: the keys, and the digest of what it was before."""
+
+    keys: tuple[str, ...]
+    before: str
 
 
-def _remembered(these: Routing) -> tuple[dict[Path, list[str]], set[Path]]:
-    """The keys set in each file for Postgres, and the files that were set back since; none if the journal is lost."""
-    set_files: dict[Path, list[str]] = {}
+def _digest(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _remember(these: Routing, engine: str, file: Path, keys: Collection[str], *, before: str | None = None) -> None:
+    said = {"engine": engine, "file": str(file), "keys": list(keys), "before": before}
+    these.journal.add(_ENV_FILE, "", json.dumps(said))
+
+
+def _remembered(these: Routing) -> tuple[dict[Path, _SetUp], set[Path]]:
+    """What was set for Postgres in which file, and the files that were set back since; none if the journal is lost."""
+    set_files: dict[Path, _SetUp] = {}
     set_back: set[Path] = set()
     for entry in read_journal(these.context.base)[0]:
         if entry.kind != _ENV_FILE:
             continue
         try:
             found = json.loads(entry.detail)
-            engine, file, keys = str(found["engine"]), Path(found["file"]), [str(key) for key in found["keys"]]
+            engine, file, before = str(found["engine"]), Path(found["file"]), str(found["before"])
+            keys = tuple(str(key) for key in found["keys"])
         except (ValueError, KeyError, TypeError):
             continue
         if engine == _TO_POSTGRES:
-            set_files[file] = list(dict.fromkeys([*set_files.get(file, []), *keys]))
+            earlier = set_files[file].keys if file in set_files else ()
+            set_files[file] = _SetUp(keys=tuple(dict.fromkeys([*earlier, *keys])), before=before)
             set_back.discard(file)
         else:
             set_files.pop(file, None)
