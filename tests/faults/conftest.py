@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.night import Night, make_source, night_on
-from support.processes import nasmigrate
+from support.night import Night, make_rehearsed, night_on
 
 from nasmigrate.postgres.embedded import EmbeddedServer, embedded_server
 
@@ -23,13 +22,7 @@ def durable() -> Iterator[EmbeddedServer]:
 @pytest.fixture(scope="session")
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a source whose rehearsal passed."""
-    folder = tmp_path_factory.mktemp("rehearsed")
-    make_source(folder / "app.db")
-    night = Night(folder=folder, dsn="dbname=unused", role="unused")
-    night.write_settings()
-    done = nasmigrate(folder, "rehearse")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return make_rehearsed(tmp_path_factory.mktemp("rehearsed"))
 
 
 @pytest.fixture

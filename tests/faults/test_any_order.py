@@ -25,8 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support import faults
-from support.night import LIMIT, Night, make_source, night_on
-from support.processes import nasmigrate
+from support.night import LIMIT, make_rehearsed, night_on
 from support.servers import Server, embedded_programs, postgres
 from support.shop import WRITES, Shop, read
 
@@ -69,11 +68,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with postgres(programs=embedded_programs(), settings=faults.DURABLE) as server:
         rehearsed = {}
         for mode in ("WAL", "DELETE"):
-            folder = rehearsed[mode] = tmp_path_factory.mktemp(f"rehearsed-{mode}")
-            make_source(folder / "app.db", mode=mode, rows=12)
-            Night(folder=folder, dsn="dbname=unused", role="unused").write_settings()
-            done = nasmigrate(folder, "rehearse")
-            assert done.returncode == 0, done.stdout + done.stderr
+            rehearsed[mode] = make_rehearsed(tmp_path_factory.mktemp(f"rehearsed-{mode}"), mode=mode, rows=12)
         yield Stage(server=server, rehearsed=rehearsed, folder=tmp_path_factory.mktemp("orders"))
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.night import Night, make_source, night_on
-from support.processes import nasmigrate
+from support.night import Night, make_rehearsed, night_on
 
 from nasmigrate.core.phases import CUTOVER, ROLLBACK
 from nasmigrate.postgres.embedded import EmbeddedServer
@@ -69,12 +68,7 @@ def test_a_rollback_killed_at(point: str, night: Night) -> None:
 @pytest.fixture(scope="module")
 def rehearsed_without_wal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `rehearsed`, with a rollback journal."""
-    folder = tmp_path_factory.mktemp("rehearsed-without-wal")
-    make_source(folder / "app.db", mode="DELETE", rows=50)
-    Night(folder=folder, dsn="dbname=unused", role="unused").write_settings()
-    done = nasmigrate(folder, "rehearse")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return make_rehearsed(tmp_path_factory.mktemp("rehearsed-without-wal"), mode="DELETE", rows=50)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support.night import Night, make_source, night_on
-from support.processes import nasmigrate
+from support.night import Night, make_rehearsed, night_on
 
 from nasmigrate.core.config import load_config
 from nasmigrate.core.context import Context
@@ -193,10 +192,7 @@ def test_the_room_that_the_preflight_asks_for_is_enough(durable: EmbeddedServer,
     rehearsed, folder = tmp_path / "rehearsed", tmp_path / "night"
     rehearsed.mkdir()
     folder.mkdir()
-    make_source(rehearsed / "app.db", rows=60_000)
-    Night(folder=rehearsed, dsn="dbname=unused", role="unused").write_settings()
-    done = nasmigrate(rehearsed, "rehearse")
-    assert done.returncode == 0, done.stderr
+    make_rehearsed(rehearsed, rows=60_000)
     with night_on(durable.dsn, folder, rehearsed, f"room_{os.getpid()}") as night:
         for copy in night.folder.glob(f"{STATE_FOLDER}/runs/*/*.db"):
             copy.unlink()

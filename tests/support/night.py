@@ -285,3 +285,12 @@ def _end_watchdogs(log: Path) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
         except OSError:
             continue
+
+
+def make_rehearsed(folder: Path, *, mode: str = "WAL", rows: int = 500) -> Path:
+    """Give the folder a source and settings, and a rehearsal that passed; the folder."""
+    make_source(folder / "app.db", mode=mode, rows=rows)
+    Night(folder=folder, dsn="dbname=unused", role="unused").write_settings()
+    done = nasmigrate(folder, "rehearse")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
-from typing import Literal
+from typing import Final, Literal
+
+BUILT_IN_COLLATIONS: Final = frozenset({"BINARY", "NOCASE", "RTRIM"})
+"""Others are functions of the application (https://sqlite.org/datatype3.html section 7)."""
 
 
 class Affinity(StrEnum):

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import AddConstraint
 
 from nasmigrate.core.errors import RevisionConflict, SchemaError
-from nasmigrate.schema.expressions import create_view, quote_name
+from nasmigrate.schema.expressions import create_view, quote_name, quote_text
 from nasmigrate.schema.metadata import (
     default_text,
     foreign_key_options,
@@ -237,13 +237,9 @@ def _renamed_sequences(plan: Plan) -> dict[str, str]:
 
 def _rename_sequence(table: str, column: str, name: str) -> str:
     """As soon as it is there, before what has its name; Postgres knows what it called it."""
-    sequence = f"pg_get_serial_sequence({_literal(quote_name(table))}, {_literal(column)})"
-    body = f"BEGIN EXECUTE format('ALTER SEQUENCE %s RENAME TO %I', {sequence}, {_literal(name)}); END"
-    return f"DO {_literal(body)}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    sequence = f"pg_get_serial_sequence({quote_text(quote_name(table))}, {quote_text(column)})"
+    body = f"BEGIN EXECUTE format('ALTER SEQUENCE %s RENAME TO %I', {sequence}, {quote_text(name)}); END"
+    return f"DO {quote_text(body)}"
 
 
 def _create_table(table: PlanTable) -> str:

@@ -13,12 +13,11 @@ from typing import Final
 import apsw
 
 from nasmigrate.core.errors import SourceCorrupt, SourceHostile
-from nasmigrate.schema.model import Table
+from nasmigrate.schema.model import BUILT_IN_COLLATIONS, Table
 from nasmigrate.sqlite.quoting import quote_ident
 
 _LINES: Final = 1_000_000
 _KEPT: Final = 20
-_BUILT_IN_COLLATIONS: Final = frozenset({"BINARY", "NOCASE", "RTRIM"})
 _EXPRESSION_BYTES: Final = 1 << 30
 _EXPRESSION_FACTOR: Final = 16
 
@@ -58,7 +57,7 @@ def check_trees(copy: apsw.Connection, source: Path) -> tuple[str, ...]:
 def checkable_indexes(table: Table) -> bool:
     """Whether `check_indexes` has something to look at: indexes, all of whose collations SQLite itself knows."""
     terms = [term for index in table.indexes for term in index.terms]
-    return bool(terms) and all(term.collation in _BUILT_IN_COLLATIONS for term in terms)
+    return bool(terms) and all(term.collation in BUILT_IN_COLLATIONS for term in terms)
 
 
 def check_indexes(copy: apsw.Connection, table: Table) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from nasmigrate.schema.model import Table
+from nasmigrate.schema.model import BUILT_IN_COLLATIONS, Table
 from nasmigrate.sqlite.quoting import quote_ident
 
 NEGATIVE_ZERO = "nasmigrate_is_negative"
@@ -18,13 +18,12 @@ NEGATIVE_ZERO = "nasmigrate_is_negative"
 COLUMNS_PER_QUERY = 150
 _ARGUMENTS = 50
 _SHOWN_COLUMNS = 12
-_BUILT_IN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
 
 
 def usable_key(table: Table) -> bool:
     """Whether rows can be paired by the declared key: there is one, with collations that SQLite itself has."""
     return table.rowid_alias is not None or (
-        bool(table.primary_key) and set(_key_collations(table).values()) <= _BUILT_IN_COLLATIONS
+        bool(table.primary_key) and set(_key_collations(table).values()) <= BUILT_IN_COLLATIONS
     )
 
 

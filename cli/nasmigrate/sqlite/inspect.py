@@ -16,6 +16,7 @@ import apsw
 
 from nasmigrate.core.errors import SchemaError, SourceCorrupt, SourceEmpty
 from nasmigrate.schema.model import (
+    BUILT_IN_COLLATIONS,
     Column,
     ForeignKey,
     Generated,
@@ -31,7 +32,6 @@ from nasmigrate.sqlite.quoting import fold_ascii, quote_ident
 from nasmigrate.sqlite.schema_text import schema_text
 from nasmigrate.sqlite.stand_ins import with_any_order
 
-_BUILT_IN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
 _GENERATED: Mapping[int, Generated] = {2: "virtual", 3: "stored"}
 
 
@@ -336,7 +336,7 @@ def _internal(name: str) -> bool:
 
 def _collation(name: str) -> str:
     """The built-in collations in one spelling; others as written."""
-    return fold_ascii(name) if fold_ascii(name) in _BUILT_IN_COLLATIONS else name
+    return fold_ascii(name) if fold_ascii(name) in BUILT_IN_COLLATIONS else name
 
 
 def _folded(names: Sequence[str]) -> list[str]:

@@ -18,16 +18,15 @@ COMPOSE_FILE = "compose.yaml"
 SECRETS = "secrets"
 APPLICATION_FILE = "marketplace_web.env"
 SECRET_BYTES = 24
-_NUMBERS = re.compile(r"(\d+):(\d+)")
+_NUMBERS = re.compile(r"\d+:\d+")
 
 _OWNED = {
-    # variable of .env -> (default when it is a folder, uid, gid, mode). DSM's engine refuses absent bind sources.
-    "NASMIGRATE_POSTGRES_DATA": (None, 999, 999, 0o700),
-    "NASMIGRATE_REDIS_DATA": (None, 999, 999, 0o700),
-    "NASMIGRATE_MARKETPLACE_DATA": ("./marketplace_data", 1000, 1000, 0o750),
+    # variable of .env -> (default when it is a folder, variable of the container's user, that user, mode). DSM's engine
+    # refuses absent bind sources.
+    "NASMIGRATE_POSTGRES_DATA": (None, None, "999:999", 0o700),
+    "NASMIGRATE_REDIS_DATA": (None, None, "999:999", 0o700),
+    "NASMIGRATE_MARKETPLACE_DATA": ("./marketplace_data", "NASMIGRATE_MARKETPLACE_USER", "1000:1000", 0o750),
 }
-_USER = "NASMIGRATE_MARKETPLACE_USER"
-"""Whom the marketplace's container runs as, `UID:GID`, where it is not 1000:1000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ def prepare(folder: Path, variables: Mapping[str, str]) -> Prepared:
 
 def _data_folders(folder: Path, variables: Mapping[str, str]) -> Iterator[str]:
     """Make the folders that are to be mounted, with the owner their container runs as."""
-    for variable, (default, uid, gid, mode) in _OWNED.items():
+    for variable, (default, user_variable, user, mode) in _OWNED.items():
         value = variables.get(variable) or default
         if value is None or not value.startswith(("/", ".", "~")):
             continue  # a named volume: Docker makes it
@@ -99,10 +98,10 @@ def _data_folders(folder: Path, variables: Mapping[str, str]) -> Iterator[str]:
             continue
         path.mkdir(parents=True)
         path.chmod(mode)
-        if variable == "NASMIGRATE_MARKETPLACE_DATA" and (given := _NUMBERS.fullmatch(variables.get(_USER, ""))):
-            uid, gid = int(given[1]), int(given[2])
+        given = variables.get(user_variable, "") if user_variable else ""
         if os.geteuid() == 0:
-            os.chown(path, uid, gid)
+            uid, _, gid = (given if _NUMBERS.fullmatch(given) else user).partition(":")
+            os.chown(path, int(uid), int(gid))
         yield value
 
 

@@ -189,9 +189,10 @@ def _off(context: Context, standing: Standing) -> Iterator[str]:
     meaning = standing.meaning
     if meaning not in (Meaning.SQLITE_SERVES, Meaning.POSTGRES_SERVES) or _is_at_work(standing.control):
         return
-    if may_be_off(context, PAGE):
+    entries, _ = read_journal(context.base)
+    if may_be_off(context.config, entries, PAGE):
         yield "the maintenance page may be on: nasmigrate resume takes it away"
-    if meaning is Meaning.SQLITE_SERVES and may_be_off(context, JOBS):
+    if meaning is Meaning.SQLITE_SERVES and may_be_off(context.config, entries, JOBS):
         yield "the jobs may be paused: nasmigrate resume lets them run again"
 
 

@@ -7,6 +7,7 @@ what is translated is still proven on the real server in rehearsal.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Required, TypedDict, Unpack
 
 from nasmigrate.schema.expressions.agree import stored_as, truth, typed
 from nasmigrate.schema.expressions.defaults import default_sql
@@ -18,6 +19,7 @@ from nasmigrate.schema.expressions.facts import (
     TypeName,
     Value,
     quote_name,
+    quote_text,
 )
 from nasmigrate.schema.expressions.relations import Output, Relation, RelationColumn
 from nasmigrate.schema.expressions.source import columns_of, quoted_strings, read
@@ -28,6 +30,7 @@ from nasmigrate.schema.model import Affinity
 __all__ = [
     "ColumnTypes",
     "NotTranslated",
+    "OfTable",
     "Output",
     "Relation",
     "RelationColumn",
@@ -36,6 +39,7 @@ __all__ = [
     "columns_of",
     "create_view",
     "quote_name",
+    "quote_text",
     "quoted_strings",
     "translate_default",
     "translate_predicate",
@@ -66,20 +70,10 @@ def translate_default(
         return NotTranslated(reason=refusal.reason)
 
 
-def translate_predicate(
-    sql: str,
-    *,
-    columns: ColumnTypes,
-    collations: Mapping[str, str] | None = None,
-    text_shapes: Mapping[str, str] | None = None,
-    names: Mapping[str, str] | None = None,
-    utf8: bool = True,
-    held_as_bytes: Collection[str] = (),
-) -> Translated | NotTranslated:
-    """Translate a CHECK or the WHERE of a partial index; NULL is as good as true for a CHECK in both systems.
+class OfTable(TypedDict, total=False):
+    """What an expression is translated by: facts of the table that it is of.
 
-    Args:
-        sql: the text between the parentheses, or after WHERE.
+    Attributes:
         columns: PostgreSQL types of all columns of the table; a double-quoted word outside them is a string.
         collations: SQLite collations of columns that are not BINARY.
         text_shapes: shapes of the columns whose dates were text; without them dates compare with nothing.
@@ -88,72 +82,49 @@ def translate_predicate(
         held_as_bytes: columns of type bytea that hold text or numbers in SQLite: it does not look into those as into
             blobs, nor compare them so. They may be asked for NULL.
     """
+
+    columns: Required[ColumnTypes]
+    collations: Mapping[str, str]
+    text_shapes: Mapping[str, str]
+    names: Mapping[str, str]
+    utf8: bool
+    held_as_bytes: Collection[str]
+
+
+def translate_predicate(sql: str, **table: Unpack[OfTable]) -> Translated | NotTranslated:
+    """Translate a CHECK or the WHERE of a partial index; NULL is as good as true for a CHECK in both systems.
+
+    `sql` is the text between the parentheses, or after WHERE.
+    """
     try:
-        value = truth(
-            _value(
-                sql,
-                columns=columns,
-                collations=collations,
-                text_shapes=text_shapes,
-                names=names,
-                utf8=utf8,
-                held_as_bytes=held_as_bytes,
-            )
-        )
+        value = truth(_value(sql, table))
     except Refusal as refusal:
         return NotTranslated(reason=refusal.reason)
     return Translated(sql=value.sql)
 
 
-def translate_term(
-    sql: str,
-    *,
-    columns: ColumnTypes,
-    collations: Mapping[str, str] | None = None,
-    text_shapes: Mapping[str, str] | None = None,
-    names: Mapping[str, str] | None = None,
-    utf8: bool = True,
-    held_as_bytes: Collection[str] = (),
-    target_type: str | None = None,
-) -> Translated | NotTranslated:
+def translate_term(sql: str, *, target_type: str | None = None, **table: Unpack[OfTable]) -> Translated | NotTranslated:
     """Translate a key term of an index, or with `target_type` the expression of a generated column of that type.
 
-    The other arguments are those of translate_predicate. The result has no parentheses around it.
+    The result has no parentheses around it.
     """
     try:
-        value = _value(
-            sql,
-            columns=columns,
-            collations=collations,
-            text_shapes=text_shapes,
-            names=names,
-            utf8=utf8,
-            held_as_bytes=held_as_bytes,
-        )
+        value = _value(sql, table)
         written = typed(value) if target_type is None else stored_as(value, TypeName.parse(target_type))
     except Refusal as refusal:
         return NotTranslated(reason=refusal.reason)
     return Translated(sql=written)
 
 
-def _value(
-    sql: str,
-    *,
-    columns: ColumnTypes,
-    collations: Mapping[str, str] | None,
-    text_shapes: Mapping[str, str] | None,
-    names: Mapping[str, str] | None,
-    utf8: bool,
-    held_as_bytes: Collection[str],
-) -> Value:
+def _value(sql: str, table: OfTable) -> Value:
     translator = Translator(
         read(sql),
-        columns=columns,
-        collations=collations or {},
-        shapes=text_shapes or {},
-        names=names or {},
-        utf8=utf8,
-        held_as_bytes=held_as_bytes,
+        columns=table["columns"],
+        collations=table.get("collations", {}),
+        shapes=table.get("text_shapes", {}),
+        names=table.get("names", {}),
+        utf8=table.get("utf8", True),
+        held_as_bytes=table.get("held_as_bytes", ()),
     )
     try:
         return translator.translate()

@@ -11,7 +11,14 @@ from nasmigrate.core.toml import toml_string
 from nasmigrate.schema.codecs import Codec
 from nasmigrate.schema.codecs.temporal import expression_shape
 from nasmigrate.schema.evidence import Collisions, ColumnProfile, Orphans, TableProfile, ViewFacts, Violations
-from nasmigrate.schema.expressions import NotTranslated, Translated, quoted_strings, translate_predicate, translate_term
+from nasmigrate.schema.expressions import (
+    NotTranslated,
+    OfTable,
+    Translated,
+    quoted_strings,
+    translate_predicate,
+    translate_term,
+)
 from nasmigrate.schema.model import SourceSchema, Table
 from nasmigrate.schema.names import NameMap, Names
 from nasmigrate.schema.plan import PlanKept
@@ -145,28 +152,21 @@ class Draft:
 
     def predicate(self, table: Table, sql: str) -> Translated | NotTranslated:
         """A CHECK, or the WHERE of an index."""
-        return translate_predicate(
-            sql,
-            columns=self.types(table),
-            collations=self._collations(table),
-            text_shapes=self.shapes(table),
-            names=self.column_names[table.name],
-            utf8=self._utf8,
-            held_as_bytes=self.held_as_bytes(table),
-        )
+        return translate_predicate(sql, **self._facts(table))
 
     def term(self, table: Table, sql: str, *, target_type: str | None = None) -> Translated | NotTranslated:
         """A term of an index, or the expression of a generated column of the target type."""
-        return translate_term(
-            sql,
-            columns=self.types(table),
-            collations=self._collations(table),
-            text_shapes=self.shapes(table),
-            names=self.column_names[table.name],
-            utf8=self._utf8,
-            held_as_bytes=self.held_as_bytes(table),
-            target_type=target_type,
-        )
+        return translate_term(sql, target_type=target_type, **self._facts(table))
+
+    def _facts(self, table: Table) -> OfTable:
+        return {
+            "columns": self.types(table),
+            "collations": self._collations(table),
+            "text_shapes": self.shapes(table),
+            "names": self.column_names[table.name],
+            "utf8": self._utf8,
+            "held_as_bytes": self.held_as_bytes(table),
+        }
 
     @property
     def _utf8(self) -> bool:

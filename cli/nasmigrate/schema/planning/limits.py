@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from nasmigrate.core.errors import SourceError, TableTooWide, ValueTooLarge
-from nasmigrate.schema.model import SourceSchema, Table
+from nasmigrate.schema.model import BUILT_IN_COLLATIONS, SourceSchema, Table
 from nasmigrate.schema.planning.draft import Draft
 
-_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
 FIELD_BYTES = 2**30 - 1024
 """Bytes of the largest value: a field, with its headers and the rest of its row in COPY, stays below 1 GiB."""
 MAX_COLUMNS = 1600
@@ -50,7 +49,7 @@ def check_collations(schema: SourceSchema) -> None:
         f"{table.name}.{column.name} compares by {column.collation}, a collation that only the application has"
         for table in schema.tables
         for column in table.columns
-        if column.collation.upper() not in _COLLATIONS
+        if column.collation.upper() not in BUILT_IN_COLLATIONS
     ]
     if checks:
         raise SourceError(

@@ -6,12 +6,13 @@ work however it ends; one that switches it on again once it has. The journal may
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from nasmigrate.core.config import Config
 from nasmigrate.core.context import Context
 from nasmigrate.workflows.cutover.hooks import run_hook
-from nasmigrate.workflows.cutover.journal import Journal, read_journal
+from nasmigrate.workflows.cutover.journal import Entry, Journal
 from nasmigrate.workflows.cutover.options import Options
 
 _HOOK: Final = "hook"
@@ -40,7 +41,7 @@ def has_run(journal: Journal, point: str) -> None:
     journal.add(_HOOK, "", point)
 
 
-def may_be_off(context: Context, pair: tuple[str, str]) -> bool:
-    """Whether the last command of the two was the first one, and there is a second one."""
-    ran = [entry.detail for entry in read_journal(context.base)[0] if entry.kind == _HOOK and entry.detail in pair]
-    return ran[-1:] == [pair[0]] and getattr(context.config.app, pair[1]) is not None
+def may_be_off(config: Config, entries: Sequence[Entry], pair: tuple[str, str]) -> bool:
+    """Whether the last command of the two in the journal was the first one, and there is a second one."""
+    ran = [entry.detail for entry in entries if entry.kind == _HOOK and entry.detail in pair]
+    return ran[-1:] == [pair[0]] and getattr(config.app, pair[1]) is not None
