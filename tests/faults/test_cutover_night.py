@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
 import threading
 import time
 import uuid
@@ -26,6 +27,7 @@ from support.processes import nasmigrate
 from nasmigrate.core.phases import CUTOVER, ROLLBACK
 from nasmigrate.core.result import Result
 from nasmigrate.postgres.embedded import EmbeddedServer
+from nasmigrate.postgres.server_programs import find_programs
 from nasmigrate.report.reading import headline
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
@@ -312,7 +314,32 @@ def test_what_serves_now_is_dumped_at_once(night: Night) -> None:
     assert gate["status"] == "pass", gate
     (dump,) = night.folder.glob(".nasmigrate/runs/2*/target.dump")
     assert dump.stat().st_mode & 0o777 == 0o600
-    assert dump.read_bytes().startswith(b"PGDMP")
+    script = subprocess.run(
+        [find_programs() / "bin" / "pg_restore", "--file=-", dump], capture_output=True, text=True, check=True
+    ).stdout
+    with psycopg.connect(night.dsn) as connection:
+        (rows,) = connection.execute("SELECT count(*) FROM orders").fetchone() or (0,)
+    (copied,) = re.findall(r"^COPY public.orders .*?;\n(.*?)^\\\.$", script, re.MULTILINE | re.DOTALL)
+    assert 0 < len(copied.splitlines()) <= rows
+
+
+def test_a_dump_without_the_rows_of_a_table_is_not_believed(night: Night) -> None:
+    tools = night.folder / "tools"
+    tools.mkdir()
+    for program in (find_programs() / "bin").iterdir():
+        (tools / program.name).symlink_to(program)
+    (tools / "pg_dump").unlink()
+    (tools / "pg_dump").write_text(
+        f'#!/bin/sh\nexec {find_programs() / "bin" / "pg_dump"} "$@" --exclude-table-data=public.orders\n'
+    )
+    (tools / "pg_dump").chmod(0o755)
+    settings = night.folder / "nasmigrate.toml"
+    settings.write_text(settings.read_text().replace("dump = false", "dump = true") + '[backup]\ntools = "tools"\n')
+    done = night.document("cutover")
+    assert done["code"] == 4, done
+    (gate,) = [gate for gate in done["gates"] if gate["name"] == "dump"]  # type: ignore[attr-defined]
+    assert gate["status"] == "inconclusive"
+    assert "target.dump has no rows of public.orders; nasmigrate backup" in gate["detail"]
 
 
 def test_an_application_that_does_not_answer_at_home_is_told(night: Night) -> None:

@@ -68,6 +68,7 @@ def test_new_settings_of_the_marketplace_follow_a_restored_postgres(
     monkeypatch.setattr(stack, "states", lambda _: ())
     compose: Any = SimpleNamespace(folder=tmp_path / "stack")
     prepare(compose.folder, {})
+    assert (compose.folder / "marketplace_web.env").stat().st_mode & 0o777 == 0o600
     assert stack_databases.engine_on_record(compose, ()) == engine
     stack._follow_the_record(context, compose)
     lines = (compose.folder / "marketplace_web.env").read_text().splitlines()

@@ -210,6 +210,10 @@ def test_there_and_back_under_load_whatever_is_killed(stack: Stack) -> None:
         )
         assert ran.code == 10, ran.out + ran.err
         assert "Postgres serves; nasmigrate seed goes on" in ran.out
+        written = json.loads((stack.home / ".nasmigrate" / "runs" / "latest" / "result.json").read_text())
+        (dump,) = [gate for gate in written["gates"] if gate["name"] == "dump"]
+        assert dump["status"] == "pass", dump  # by the tools inside the container
+        assert dump["detail"].endswith("tables of marketplace")
         assert engine_of(stack) == "postgres"
         stack.must("stack", "up")
         users = user_keys(stack)

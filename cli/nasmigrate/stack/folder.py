@@ -76,6 +76,8 @@ def prepare(folder: Path, variables: Mapping[str, str]) -> Prepared:
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
+                if str(name) == APPLICATION_FILE:
+                    target.chmod(0o600)  # what an application is told often has passwords in it
                 written.append(name.parts[0])
             elif str(name) != APPLICATION_FILE and target.read_bytes() != source.read_bytes():
                 differs.append(str(name))
