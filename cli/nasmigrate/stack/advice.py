@@ -14,6 +14,9 @@ class Advice:
     fix: str
 
 
+_MORE_MEMORY = (
+    "stop what else runs; or lower NASMIGRATE_KILLBILL_HEAP, or raise the service's NASMIGRATE_…_MEMORY limit, in .env"
+)
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         r"permission denied while trying to connect to the docker daemon|docker\.sock.*permission denied",
@@ -83,9 +86,9 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "it outside folders that DSM shares or indexes (their ACLs stop chown)",
     ),
     (
-        r"cannot allocate memory|outofmemoryerror|could not resize shared memory|out of memory",
+        r"cannot allocate memory|outofmemoryerror|could not resize shared memory|out of memory|insufficient memory",
         "there is not enough memory",
-        "stop what else runs, or lower NASMIGRATE_KILLBILL_HEAP and the NASMIGRATE_…_MEMORY limits in .env",
+        _MORE_MEMORY,
     ),
     (
         r"has active endpoints|pool overlaps with other one|could not find an available.*address pool",
@@ -93,15 +96,19 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "remove unused networks: docker network prune",
     ),
 )
+KILLED = 137
+"""The exit code of a process that SIGKILL ended."""
 _PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), problem, fix) for pattern, problem, fix in _KNOWN)
 
 
-def explain(text: str, *, out_of_memory: bool = False) -> Advice | None:
+def explain(text: str, *, out_of_memory: bool = False, exit_code: int | None = None) -> Advice | None:
     """The first known trouble that `text` (stderr or a log) tells of, or None.
 
     Args:
         text: what docker, compose or the service wrote.
         out_of_memory: the kernel ended the container for its memory (`State.OOMKilled`).
+        exit_code: of the container's last end, if known. `KILLED` counts where nothing else is known: the mark
+            `State.OOMKilled` is an event beside the end, which the engine may miss.
     """
     if out_of_memory:
         text = "out of memory"
@@ -111,4 +118,6 @@ def explain(text: str, *, out_of_memory: bool = False) -> Advice | None:
             port = re.search(r"127\.0\.0\.1:(\d+)", text) if "port" in problem else None
             named = problem.replace("a port on 127.0.0.1", f"port {port[1]} on 127.0.0.1") if port else problem
             return Advice(problem=named, fix=fix)
+    if exit_code == KILLED:
+        return Advice(problem="it was killed, as the kernel does where there is not enough memory", fix=_MORE_MEMORY)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,33 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What the looks so far have shown of one container.
+
+    Attributes:
+        restarts: when the wait first saw it. The engine's count is for life, so those of an outage long over are in it.
+        ended: seconds of the wait at which it was first seen ended, if it was never otherwise since.
+        exit_code: of its last end that a look fell upon, if one did; the engine says 0 of one that runs again.
+        out_of_memory: the kernel has ended it for its memory.
+    """
+
+    restarts: int
+    ended: float | None = None
+    exit_code: int | None = None
+    out_of_memory: bool = False
+
+    def look(self, container: Container, elapsed: float) -> None:
+        """Take in how it is now, `elapsed` seconds after the wait began."""
+        if container.state not in ENDED:
+            self.ended = None
+        elif self.ended is None:
+            self.ended = elapsed
+        if container.state != "running":
+            self.exit_code = container.exit_code
+        self.out_of_memory |= container.out_of_memory
+
+
 def wait_until_ready(
     services: Collection[str],
     *,
@@ -69,31 +96,30 @@ def wait_until_ready(
         StackError: a service ended, keeps restarting, stays unhealthy, or the time is up. Carries its last lines.
     """
     begun = clock.now()
-    restarts_before: dict[str, int] = {}
-    ended_since: dict[str, float] = {}
+    seen: dict[str, _Seen] = {}
     while True:
         containers = tuple(read())
         elapsed = clock.now() - begun
         watch.look(containers, waiting_for=services, elapsed=elapsed)
         found = {each.service: each for each in containers}
         for each in containers:
-            restarts_before.setdefault(each.id, each.restarts)
-            if each.state in ENDED:
-                ended_since.setdefault(each.id, elapsed)
-            else:
-                ended_since.pop(each.id, None)
+            seen.setdefault(each.id, _Seen(each.restarts)).look(each, elapsed)
         for service in services:
-            trouble = _trouble(
-                found.get(service), restarts_before=restarts_before, ended_since=ended_since, elapsed=elapsed
-            )
+            container = found.get(service)
+            if container is None:
+                raise StackError(
+                    f"{service}: has no container", hint="nasmigrate stack up makes it", details={"service": service},
+                    code="NM1015",
+                )  # fmt: skip
+            trouble = _trouble(container, seen[container.id], elapsed)
             if trouble:
-                raise failure(service, found.get(service), trouble, log)
+                raise _failure(container, seen[container.id], trouble, log)
         waiting = [service for service in services if not found[service].ready]
         if not waiting:
             return containers
         if elapsed > timeout:
-            slow = waiting[0]
-            raise failure(slow, found[slow], f"not healthy after {timeout:.0f} s", log)
+            slow = found[waiting[0]]
+            raise _failure(slow, seen[slow.id], f"not healthy after {timeout:.0f} s", log)
         clock.sleep(POLL)
 
 
@@ -105,50 +131,38 @@ def describe(container: Container) -> str:
     return state + (f", {container.restarts} restarts" if container.restarts else "")
 
 
-def failure(
-    service: str, container: Container | None, trouble: str, log: Callable[[Container], Sequence[str]]
-) -> StackError:
+def _failure(container: Container, seen: _Seen, trouble: str, log: Callable[[Container], Sequence[str]]) -> StackError:
     """The error for a service in trouble: the last lines of its log, and what to do where that is known."""
-    lines = log(container) if container else ()
-    said = "\n".join([container.error if container else "", *lines])
-    advice = explain(said, out_of_memory=bool(container and container.out_of_memory))
+    lines = log(container)
+    advice = explain("\n".join([container.error, *lines]), out_of_memory=seen.out_of_memory, exit_code=seen.exit_code)
     reason = f": {advice.problem}" if advice else ""
     return StackError(
-        f"{service}: {trouble}{reason}",
-        hint=advice.fix if advice else f"nasmigrate stack logs {service}",
+        f"{container.service}: {trouble}{reason}",
+        hint=advice.fix if advice else f"nasmigrate stack logs {container.service}",
         lines=lines[-LOG_LINES:],
-        details={"service": service},
+        details={"service": container.service},
         code="NM1015",
     )
 
 
-def _trouble(
-    container: Container | None,
-    *,
-    restarts_before: Mapping[str, int],
-    ended_since: Mapping[str, float],
-    elapsed: float,
-) -> str | None:
+def _trouble(container: Container, seen: _Seen, elapsed: float) -> str | None:
     """Why waiting on is pointless, or None.
 
     Args:
         container: as it is now.
-        restarts_before: container id -> its restarts when the wait first saw it. The engine's count is for life, so
-            those of an outage long over are in it.
-        ended_since: container id -> seconds of the wait at which it was first seen ended, and never otherwise since.
+        seen: what the looks up to this one have shown of it.
         elapsed: seconds since the wait began.
     """
-    if container is None:
-        return "has no container"
     if container.ready:
         return None
-    if container.state in ENDED and (not container.restarts or elapsed - ended_since[container.id] >= ENDED_GRACE):
-        return f"ended (exit code {container.exit_code})"
+    code = "" if seen.exit_code is None else f" (exit code {seen.exit_code})"
+    if container.state in ENDED and (not container.restarts or elapsed - (seen.ended or 0.0) >= ENDED_GRACE):
+        return f"ended{code}"
     if container.state == "restarting" or container.restarts:
-        again = container.restarts - restarts_before[container.id]
+        again = container.restarts - seen.restarts
         enough = 1 if container.state == "restarting" else GIVE_UP_RESTARTS
         if container.restarts >= GIVE_UP_RESTARTS and again >= enough:
-            return f"ended {container.restarts} times (exit code {container.exit_code})"
+            return f"ended {container.restarts} times{code}"
     if container.state == "paused":
         return "is paused (docker unpause)"
     return "is unhealthy" if container.health == "unhealthy" and elapsed >= UNHEALTHY_GRACE else None
