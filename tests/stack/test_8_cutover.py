@@ -47,7 +47,7 @@ class Load:
         while not self._stop.is_set():
             number += 1
             self.register(f"load{number}@example.org")
-            time.sleep(1.5)  # each of them is an account to be made
+            time.sleep(2)  # each of them is an account to be made
 
     def register(self, email: str) -> None:
         body = json.dumps({"email": email, "full_name": "Load", "password": "pw"}).encode()
