@@ -49,7 +49,16 @@ def test_inconclusive_is_neither_yes_nor_no() -> None:
 
 def test_other_commands_do_not_speak_of_tonight() -> None:
     assert "tonight" not in text.render(changed(passing(), command="verify"))
-    assert text.render(changed(passing(), command="backup")).startswith("PASS  Did it work? Yes.")
+    assert text.render(changed(passing(), command="seed")).startswith("PASS  Did it work? Yes.")
+
+
+def test_a_backup_lists_databases() -> None:
+    tables = [table.model_dump() for table in passing().tables[:2]]
+    shown = text.render(changed(passing(), command="backup", tables=tables), width=100)
+    assert shown.startswith("PASS  Does the backup restore? Yes: it was restored and compared.")
+    assert re.search(r"^DATABASES  2 databases, [\d,]+ rows, all equal$", shown, re.MULTILINE)
+    assert re.search(r"^ +database +rows source", shown, re.MULTILINE)
+    assert "TABLES" not in shown
 
 
 def test_every_gate_appears_with_its_status_and_detail() -> None:

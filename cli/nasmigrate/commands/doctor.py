@@ -26,7 +26,7 @@ _COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "bright_bl
 @password_file_option
 @click.pass_obj
 def command(app: App, source: str | None, target: str | None, password_file: Path | None) -> int:
-    """Check everything a migration needs: this machine, the settings, the source, the target.
+    """Check everything a migration needs: this machine, the settings, the source, the target, the application.
 
     Every check is run; each that fails says what to do. Exit 0 if none failed, else 6.
     """
@@ -51,7 +51,14 @@ def command(app: App, source: str | None, target: str | None, password_file: Pat
             chosen = _target(app, loaded, target, password_file)
         except NasmigrateError as error:
             problems.append(failed_check("target", error))
-    checks = doctor(app.context(loaded), source=source_file, target=chosen, problems=problems, config_file=loaded.file)
+    checks = doctor(
+        app.context(loaded),
+        source=source_file,
+        target=chosen,
+        problems=problems,
+        config_file=loaded.file,
+        environ=loaded.environ,
+    )
     app.close()
     _show(app, checks)
     return int(ExitCode.PREFLIGHT if any(check.status == "fail" for check in checks) else ExitCode.OK)

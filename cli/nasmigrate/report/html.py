@@ -40,6 +40,7 @@ def render(result: Result) -> str:
         result=result,
         head=reading.headline(result),
         gate_summary=reading.gate_summary(result),
+        compared=reading.compared(result),
         table_summary=reading.table_summary(result),
         groups=reading.finding_groups(result),
         notes=reading.notes(result),

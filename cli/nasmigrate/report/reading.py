@@ -23,7 +23,10 @@ _QUESTIONS = {
     "copy": ("Is everything copied?", "Yes, copied and proven.", "No.", "Not known."),
     "cutover": ("Did the cutover succeed?", "Yes, and it is proven.", "No.", "Not known."),
     "rollback": ("Is everything home?", "Yes, and it is proven.", "No.", "Not known."),
+    "backup": ("Does the backup restore?", "Yes: it was restored and compared.", "No.", "Not known."),
+    "restore": ("Is everything restored?", "Yes, and it is proven.", "No.", "Not known."),
 }
+_WHOLE_DATABASES = ("backup", "restore")
 _ANY = ("Did it work?", "Yes.", "No.", "Not known.")
 
 
@@ -141,11 +144,16 @@ def gate_summary(result: Result) -> str:
     return ", ".join(f"{number} {word}" for number, word in numbers if number) or "none"
 
 
+def compared(result: Result) -> str:
+    """What each of the result's tables stands for: `table`, or the `database` that was dumped or restored whole."""
+    return "database" if result.command in _WHOLE_DATABASES else "table"
+
+
 def table_summary(result: Result) -> str:
     """`22 tables, 752,865 rows, all equal`."""
     states = [table_state(table) for table in result.tables]
     rows = [table.rows_source for table in result.tables if table.rows_source is not None]
-    parts = [plural(len(states), "table"), plural(sum(rows), "row") if rows else "rows not counted"]
+    parts = [plural(len(states), compared(result)), plural(sum(rows), "row") if rows else "rows not counted"]
     if states.count("differs"):
         verb = "differs" if states.count("differs") == 1 else "differ"
         parts.append(f"{count(states.count('differs'))} {verb}")

@@ -126,19 +126,20 @@ def _gate_cells(gate: Gate) -> tuple[str, str, str]:
 def _tables(page: _Page, result: Result) -> None:
     if not result.tables:
         return
-    page.heading("TABLES", reading.table_summary(result))
+    noun = reading.compared(result)
+    page.heading(f"{noun}s".upper(), reading.table_summary(result))
     shown = [
         table for table in result.tables if len(result.tables) <= TABLES_LISTED or reading.table_state(table) != "equal"
     ]
     if shown:
-        _table_lines(page, shown)
+        _table_lines(page, noun, shown)
     if result.excluded_tables:
         page.write(f"Left out: {', '.join(result.excluded_tables)}.", first="        ")
     if len(shown) < len(result.tables):
-        page.write(f"{plural(len(result.tables) - len(shown), 'equal table')} not listed.", first="        ")
+        page.write(f"{plural(len(result.tables) - len(shown), f'equal {noun}')} not listed.", first="        ")
 
 
-def _table_lines(page: _Page, tables: Sequence[TableResult]) -> None:
+def _table_lines(page: _Page, noun: str, tables: Sequence[TableResult]) -> None:
     roomy = page.width >= 90
     columns: list[tuple[str, Callable[[TableResult], str], bool]] = [
         ("rows source" if roomy else "source", lambda table: count(table.rows_source), True),
@@ -156,13 +157,13 @@ def _table_lines(page: _Page, tables: Sequence[TableResult]) -> None:
     names = [printable(table.name) for table in tables]
     # A name that has no room beside its figures stands on a line of its own above them.
     stacked = room < 12
-    name_width = min(max(cells(name) for name in ["table", *names]), room, _NAME_WIDEST)
+    name_width = min(max(cells(name) for name in [noun, *names]), room, _NAME_WIDEST)
 
     def figures(row: list[str]) -> str:
         padded = (pad(text, width, right=column[2]) for text, width, column in zip(row, widths, columns, strict=True))
         return "  ".join(padded).rstrip()
 
-    head = figures(texts[0]) if stacked else f"{pad('table', name_width)}  {figures(texts[0])}"
+    head = figures(texts[0]) if stacked else f"{pad(noun, name_width)}  {figures(texts[0])}"
     page.lines.append(page.ink.paint(" " * 8 + head, "quiet"))
     for table, name, row in zip(tables, names, texts[1:], strict=True):
         status = _STATES[reading.table_state(table)]

@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -48,6 +48,7 @@ def doctor(
     target: Target | None,
     problems: Sequence[DoctorCheck] = (),
     config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> tuple[DoctorCheck, ...]:
     """Run every check and return them in a fixed order.
 
@@ -57,6 +58,7 @@ def doctor(
         target: the database, or None when none is configured.
         problems: checks the caller found failed before it could call; they take the place of ours of that name.
         config_file: the settings' file, for the detail of that check.
+        environ: where env:NAME of app.env is looked up.
     """
     found = {problem.name: problem for problem in problems}
     steps: tuple[tuple[str, Callable[[], Iterable[DoctorCheck]]], ...] = (
@@ -70,6 +72,7 @@ def doctor(
         ("embedded server", _embedded),
         ("target", lambda: _target(target, source, context.base)),
         ("application's role", lambda: _role(context, target)),
+        ("application", lambda: _application(context, environ or {})),
     )
     checks: list[DoctorCheck] = []
     for name, step in steps:
@@ -277,6 +280,13 @@ def _role(context: Context, target: Target | None) -> Iterable[DoctorCheck]:
 
     for status, detail, fix in role_check(context, target):
         yield DoctorCheck(name=name, status=status, detail=detail, fix=fix)
+
+
+def _application(context: Context, environ: Mapping[str, str]) -> Iterable[DoctorCheck]:
+    from nasmigrate.workflows.doctor_cutover import application_checks
+
+    for status, detail, fix in application_checks(context, environ):
+        yield DoctorCheck(name="application", status=status, detail=detail, fix=fix)
 
 
 def _target_contents(connection: psycopg.Connection) -> DoctorCheck:

@@ -1,8 +1,8 @@
-"""The part of `doctor` that only a cutover needs: the application's role, and limits that fit its driver."""
+"""The part of `doctor` that only a cutover needs: the application, its role, and limits that fit its driver."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nasmigrate.core.target import Target
     from nasmigrate.postgres.roles import RoleNames
 
-    Line = tuple[Literal["ok", "warn"], str, str | None]
+    Line = tuple[Literal["ok", "warn", "fail", "skipped"], str, str | None]
 
 
 def role_check(context: Context, target: Target) -> Iterator[Line]:
@@ -48,6 +48,35 @@ def role_check(context: Context, target: Target) -> Iterator[Line]:
             f"app.busy_timeout is {context.config.app.busy_timeout:g} s: a freeze may take 0.8 of it",
             f"raise the driver's timeout, as PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}, and app.busy_timeout",
         )
+
+
+def application_checks(context: Context, environ: Mapping[str, str]) -> Iterator[Line]:
+    """(status, detail, fix) of what a cutover will use to lead the application over: its env file, its commands.
+
+    Args:
+        context: settings and base folder.
+        environ: where env:NAME of app.env is looked up.
+    """
+    from nasmigrate.core.errors import ToolFailed
+    from nasmigrate.workflows.cutover.preflight import application_failures
+    from nasmigrate.workflows.cutover.routing import ask_health
+
+    app = context.config.app
+    failures = tuple(application_failures(context.config, context.base, environ))
+    for failure in failures:
+        yield "fail", failure, "see [app] and [cutover] in nasmigrate.toml; a cutover refuses to begin before"
+    if not failures and app.env_file is None and app.route == "manual":
+        yield "skipped", "[app] says nothing of it: a cutover waits until you start it on Postgres by hand", None
+    elif not failures:
+        way = f"keys to set in {app.env_file}: {len(app.env)}" if app.env_file is not None else "no env file"
+        yield "ok", f"route {app.route}, {way}, and every command is there", None
+    if app.health_url is not None:
+        try:
+            ask_health(app.health_url, until=0.0)
+        except ToolFailed as error:
+            yield "warn", error.message, f"if the application runs now, see to app.health_url; else {error.hint}"
+        else:
+            yield "ok", f"{app.health_url} answers", None
 
 
 def _opened(connection: psycopg.Connection, roles: RoleNames, *, needs_ddl: bool) -> Line:

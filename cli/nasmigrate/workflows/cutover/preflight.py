@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,17 +88,12 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
                 lambda: _still_open(ends.source, options),
                 lambda: _disk(context.base, ends.source),
                 lambda: _durable(connection),
-                lambda: _application(context.config, context.base),
-                lambda: _env_file(context.config, context.base, options),
-                lambda: _compose(context.config, options),
-                lambda: _commands(context.config, context.base),
+                lambda: _engine(context.config),
+                lambda: application_failures(context.config, context.base, options.environ),
             ]
         checks.append(lambda: _roles(connection, ends))
         for check in checks:
-            try:
-                failed += check()
-            except NasmigrateError as error:
-                failed.append(f"{error.code}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+            failed += _failures(check)
             connection.rollback()
     if failed:
         raise PreflightError(
@@ -107,6 +102,27 @@ def preflight(context: Context, ends: Ends, options: Options) -> Ready:
             hint="see to each of them, then start again; nasmigrate doctor has more",
         )
     return Ready(standing=standing, rehearsals=rehearsals, earlier=earlier)
+
+
+def application_failures(config: Config, base: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """What `[app]` and the commands of `[cutover]` name, and what is not there or cannot be done.
+
+    Args:
+        config: the settings.
+        base: the folder that their relative paths start from.
+        environ: where env:NAME of app.env is looked up.
+    """
+    yield from _failures(lambda: _application(config, base))
+    yield from _failures(lambda: _env_file(config, base, environ))
+    yield from _failures(lambda: _compose(config, environ))
+    yield from _failures(lambda: _commands(config, base))
+
+
+def _failures(check: Callable[[], Iterator[str]]) -> Iterator[str]:
+    try:
+        yield from check()
+    except NasmigrateError as error:
+        yield f"{error.code}: {error.message}" + (f" ({error.hint})" if error.hint else "")
 
 
 def _refuse_unless_sqlite_serves(standing: Standing) -> None:
@@ -227,10 +243,13 @@ def _durable(connection: psycopg.Connection) -> Iterator[str]:
             yield f"NOT_DURABLE: the server runs with {name} = {row[0]}; a power cut would lose what it confirmed"
 
 
-def _application(config: Config, base: Path) -> Iterator[str]:
-    app = config.app
+def _engine(config: Config) -> Iterator[str]:
     if config.transfer.engine != "native":
         yield f"ENGINE: {config.transfer.engine} commits past the control row; set transfer.engine = 'native'"
+
+
+def _application(config: Config, base: Path) -> Iterator[str]:
+    app = config.app
     if app.env_file is not None:
         file = base / app.env_file
         if not file.is_file():
@@ -241,7 +260,7 @@ def _application(config: Config, base: Path) -> Iterator[str]:
         yield f"ROUTE: route {app.route!r} restarts the application, but app.env_file and app.env say nothing to change"
 
 
-def _env_file(config: Config, base: Path, options: Options) -> Iterator[str]:
+def _env_file(config: Config, base: Path, environ: Mapping[str, str]) -> Iterator[str]:
     """Whether the application can be led to Postgres, which is known better before it has to be.
 
     Raises:
@@ -249,7 +268,7 @@ def _env_file(config: Config, base: Path, options: Options) -> Iterator[str]:
     """
     app = config.app
     if app.env and app.env_file is not None and (base / app.env_file).is_file():
-        require_settable(base / app.env_file, env_values(app, options.environ))
+        require_settable(base / app.env_file, env_values(app, environ))
     return iter(())
 
 
@@ -268,11 +287,11 @@ def _commands(config: Config, base: Path) -> Iterator[str]:
             yield f"COMMAND: {error.message}"
 
 
-def _compose(config: Config, options: Options) -> Iterator[str]:
+def _compose(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     """Whether the container can be made anew, which is known better before the freeze than after it."""
     if config.app.route == "compose":
         try:
-            recreate_words(config.app, options.environ)
+            recreate_words(config.app, environ)
         except (ToolMissing, StackError) as error:
             yield f"ROUTE: {error.message}" + (f" ({error.hint})" if error.hint else "")
 
