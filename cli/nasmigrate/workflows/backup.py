@@ -143,7 +143,7 @@ def _rotated(directory: Path, keep: int, made: Path) -> Gate:
     rotation = remove_old(directory, keep, made)
     removed = (*rotation.removed, *remove_unproven(directory))
     kept = len(backups(directory))
-    detail = [f"{kept} backups are kept"]
+    detail = [f"backups kept: {kept}"]
     if removed:
         detail.append(f"removed: {', '.join(removed)}")
     detail += [f"{name} stays, {reason}" for name, reason in rotation.spared]
