@@ -121,6 +121,26 @@ def test_all_failed_checks_are_named_at_once(night: Night) -> None:
     assert night.takers() == {"SQLite"}
 
 
+def test_another_role_that_could_write_before_the_opening_is_refused(night: Night) -> None:
+    """What it wrote would be in none of the proofs. The first cutover makes the membership's role."""
+    assert night.run("cutover").returncode == 0
+    assert night.run("rollback").returncode == 0
+    service, writer = f"{night.database}_service", f"{night.database}_rw"
+    with psycopg.connect(night.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(service)))
+        connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(writer), sql.Identifier(service)))
+        done = night.run("cutover")
+        assert done.returncode == 6, done.stderr
+        assert f"ROLE: role '{service}' could write before the opening, as a member of '{writer}'" in done.stderr
+        assert night.takers() == {"SQLite"}
+        checks = json.loads(night.run("doctor", "--json").stdout)["checks"]
+        (role,) = (check for check in checks if check["name"] == "application's role")
+        assert (role["status"], service in role["detail"]) == ("warn", True)
+        connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(writer), sql.Identifier(service)))
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(service)))
+    assert night.run("cutover").returncode == 0
+
+
 def test_what_leads_the_application_to_postgres_is_tried_before_anything_is_written(night: Night) -> None:
     night.write_settings(
         app='route = "command"\nstart = "./restart"\nmaintenance_off = "/nowhere/page off"\ncron_resume = "jobs \'on"',

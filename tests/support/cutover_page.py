@@ -37,10 +37,10 @@ CANNOT = """
 - **A connection with `SQLITE_DBCONFIG_DEFENSIVE`** on a file with virtual tables takes the fence's triggers for a
   damaged schema: it can neither write nor read until it moves.
 - **A superuser in Postgres** who writes with rights of his own: the switch is one membership of the application's role,
-  so the preflight refuses a role that can write without it. A rollback takes that membership from every role that has
-  it, names those it took it from, and ends their sessions. Only operators keep it, who could give it to themselves
-  (superusers, `CREATEROLE`, `ADMIN OPTION`). If `[app] role` is not the role that Postgres was opened for, the rollback
-  is not begun (exit 5).
+  so the preflight refuses a role that can write without it, and another role that has the membership. A rollback takes
+  it from every role that has it, names those it took it from, and ends their sessions. Only operators keep it, who
+  could give it to themselves (superusers, `CREATEROLE`, `ADMIN OPTION`). If `[app] role` is not the role that Postgres
+  was opened for, the rollback is not begun (exit 5).
 - **A target that is restored from a backup of before the opening**: its control row says `CLOSED` again. The fence
   stands for another cluster then, so nothing is unfenced without `resume --adopt`.
 - **A lock that is lost during SQLite's own COMMIT**: POSIX locks belong to a process and vanish when anything in it

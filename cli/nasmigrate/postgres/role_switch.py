@@ -151,6 +151,18 @@ def switch_members(connection: psycopg.Connection, names: RoleNames) -> tuple[st
     return tuple(dict.fromkeys(member for _, member, _ in _grants(connection, names)))
 
 
+def early_writers(connection: psycopg.Connection, names: RoleNames) -> tuple[str, ...]:
+    """Who else could write before a cutover opens the target, each as a sentence; operators left out, as above."""
+    return tuple(
+        dict.fromkeys(
+            f"role {member!r} could write before the opening, as a member of {role!r}: revoke that until the cutover is"
+            " done (cutover.after_open can give it back)"
+            for role, member, _ in _grants(connection, names)
+            if member != names.application
+        )
+    )
+
+
 def revoke_writing(connection: psycopg.Connection, names: RoleNames) -> tuple[str, ...]:
     """Take the switch away, in the caller's transaction, and prove that nobody who had it can write any more.
 

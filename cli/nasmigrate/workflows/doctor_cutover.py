@@ -24,6 +24,7 @@ def role_check(context: Context, target: Target) -> Iterator[Line]:
     """
     from nasmigrate.postgres.connect import connected
     from nasmigrate.postgres.control_row import State, read_control
+    from nasmigrate.postgres.role_switch import early_writers
     from nasmigrate.postgres.roles import missing_roles
     from nasmigrate.postgres.roles_check import application_problems
     from nasmigrate.sqlite.open import BUSY_TIMEOUT
@@ -36,11 +37,14 @@ def role_check(context: Context, target: Target) -> Iterator[Line]:
             yield _opened(connection, roles, needs_ddl=context.config.app.needs_ddl)
             return
         problems = application_problems(connection, roles.application, owner=roles.owner, writer=roles.writer)
+        others = early_writers(connection, roles)
         lines = missing_roles(connection, roles)
     if problems:
         made = "; ".join(lines) if lines else "take these rights away"
         yield "warn", "; ".join(problems), f"for a cutover, let an administrator run, with a password: {made}"
-    else:
+    for other in others:
+        yield "warn", other, "a cutover refuses to begin before"
+    if not problems and not others:
         yield "ok", f"{roles.application} may log in and cannot write yet, as a cutover needs it", None
     if context.config.app.busy_timeout < 1.0:
         yield (

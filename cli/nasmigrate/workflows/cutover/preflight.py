@@ -30,6 +30,7 @@ from nasmigrate.postgres.catalogue_read import user_objects
 from nasmigrate.postgres.connect import check_server, server_facts
 from nasmigrate.postgres.control import UNFINISHED, RunRow, has_control, latest_run
 from nasmigrate.postgres.preflight import Beside, check_target
+from nasmigrate.postgres.role_switch import early_writers
 from nasmigrate.postgres.roles import missing_roles, set_up_roles
 from nasmigrate.postgres.roles_check import application_problems
 from nasmigrate.schema.plan import Plan
@@ -299,7 +300,7 @@ def _compose(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
 def _roles(connection: psycopg.Connection, ends: Ends) -> Iterator[str]:
     roles = ends.roles
     problems = application_problems(connection, roles.application, owner=roles.owner, writer=roles.writer)
-    yield from (f"ROLE: {problem}" for problem in problems)
+    yield from (f"ROLE: {problem}" for problem in (*problems, *early_writers(connection, roles)))
     try:
         # Who may grant what is the server's to say, so it is tried and undone; a GRANT that it ignores is no error.
         with connection.transaction(force_rollback=True):
