@@ -161,7 +161,7 @@ def test_what_leads_the_application_to_postgres_is_tried_before_anything_is_writ
     night.write_settings(app='route = "command"\nstart = "./restart"')
     (night.folder / "restart").write_text("#!/bin/sh\n")
     (night.folder / "restart").chmod(0o755)
-    night.env_file.write_bytes(b"# Schl\xfcssel\n" + night.env_file.read_bytes())
+    night.write_env_file(b"# Schl\xfcssel\n" + night.env_file.read_bytes())
     done = night.run("cutover")
     assert done.returncode == 6, done.stdout + done.stderr
     assert "not UTF-8 text" in done.stderr

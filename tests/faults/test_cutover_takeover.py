@@ -161,13 +161,13 @@ def test_resume_leads_the_application_back_wherever_a_rollback_ended(night: Nigh
     # Killed before routing, and after it with the control row not closed yet.
     night.drive("rollback", "R4:end")
     assert night.meaning() == "a rollback has brought everything home"
-    night.env_file.write_text(before)
+    night.write_env_file(before.encode())
     kept.unlink()
     assert night.document("resume")["code"] == 0
     assert night.env_file.read_text() == before
     assert night.meaning() == "SQLite serves"
     # The control row closed, and the env file as the cutover left it.
-    night.env_file.write_text(led)
+    night.write_env_file(led.encode())
     kept.write_text(before)
     assert any("not put back" in line for line in night.document("status")["left"])  # type: ignore[attr-defined]
     refused = night.document("cutover")

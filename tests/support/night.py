@@ -20,6 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from support.processes import environment, nasmigrate
 
+from nasmigrate.core.rundir import write_atomic
 from nasmigrate.workflows.demo.oracle import Verdict, judge, read_log
 
 DRIVER = Path(__file__).with_name("night_driver.py")
@@ -85,8 +86,7 @@ class Night:
 
     def write_settings(self, *, app: str = "", cutover: str = "") -> None:
         """nasmigrate.toml and app.env."""
-        self.env_file.write_text(f"PORT=3101\nDATABASE={self.source}\n")
-        self.env_file.chmod(0o600)
+        self.write_env_file(f"PORT=3101\nDATABASE={self.source}\n".encode())
         (self.folder / "nasmigrate.toml").write_text(
             f'[source]\npath = "app.db"\n[target]\ndsn = {json.dumps(self.dsn)}\n'
             '[plan]\naccept = ["TRIGGER_NOT_CARRIED:products_words", "VIRTUAL_TABLE:words", "WAL_ABSENT:app.db"]\n'
@@ -94,6 +94,10 @@ class Night:
             f"env = [{json.dumps('DATABASE=' + self.as_application)}]\narrival_timeout = 10.0\n{app}\n"
             f"[cutover]\ndump = false\n{cutover}\n"
         )
+
+    def write_env_file(self, data: bytes) -> None:
+        """Replace app.env as a whole: the writers look at it all the time."""
+        write_atomic(self.env_file, data)
 
     def run(self, what: str, *flags: str) -> subprocess.CompletedProcess[str]:
         """A command of the tool, to its end."""
