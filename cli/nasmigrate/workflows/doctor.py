@@ -278,15 +278,17 @@ def _role(context: Context, target: Target | None) -> Iterable[DoctorCheck]:
         return
     from nasmigrate.workflows.doctor_cutover import role_check
 
-    for status, detail, fix in role_check(context, target):
-        yield DoctorCheck(name=name, status=status, detail=detail, fix=fix)
+    yield from _named(name, role_check(context, target))
 
 
 def _application(context: Context, environ: Mapping[str, str]) -> Iterable[DoctorCheck]:
     from nasmigrate.workflows.doctor_cutover import application_checks
 
-    for status, detail, fix in application_checks(context, environ):
-        yield DoctorCheck(name="application", status=status, detail=detail, fix=fix)
+    yield from _named("application", application_checks(context, environ))
+
+
+def _named(name: str, lines: Iterable[tuple[Status, str, str | None]]) -> Iterable[DoctorCheck]:
+    return (DoctorCheck(name=name, status=status, detail=detail, fix=fix) for status, detail, fix in lines)
 
 
 def _target_contents(connection: psycopg.Connection) -> DoctorCheck:
