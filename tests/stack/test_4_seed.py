@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 from support.stack import Ran, Stack, docker
 
-PEOPLE = int(os.environ.get("NASMIGRATE_SEED_PEOPLE", "40"))
-"""An account takes Kill Bill 0.2 s of a processor; `make soak` takes 2,000."""
+PEOPLE = int(os.environ.get("NASMIGRATE_SEED_PEOPLE", "60"))
+"""Half of them are more than one record of the ledger (RECORD_EVERY); `make soak` takes 2,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
